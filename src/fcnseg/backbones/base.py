@@ -1,0 +1,165 @@
+"""The one base class of backbones: runs a list of layers and offers the tapped maps by stride."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fcnseg.backbones.layers import Concat, Conv, Layer, Tap, conv_depth, grid_after, named_layers
+from fcnseg.geometry import IMAGE, Grid
+from fcnseg.shapes import Features, Images
+from fcnseg.weights.normalization import CAFFE, Normalization
+
+Padding = int | str
+"""Zeros around the image in pixels, or "same"."""
+
+
+class Backbone(nn.Module):
+    """A classifier turned fully convolutional, ending in feature maps instead of scores.
+
+    A subclass names its layers and where published weights put their values; everything else (strides, crops,
+    receptive field, parameter count) follows from the layers.
+
+    Attributes:
+        padding_default: what ``padding=None`` means for this net.
+        normalization_default: statistics used without pretrained weights.
+        torchvision_model: name of torchvision's classifier with the same layers, the source of weights "imagenet".
+        torchvision_names: {our layer: torchvision's layer}.
+        bare_file_names: name of our layer in a file of bare tensors, where it is not torchvision's.
+        layers: the layers as data.
+        normalization: the statistics that forward applies.
+    """
+
+    padding_default: ClassVar[Padding] = "same"
+    normalization_default: ClassVar[Normalization] = CAFFE
+    torchvision_model: ClassVar[str]
+    torchvision_names: ClassVar[Mapping[str, str]]
+
+    def __init__(
+        self, padding: Padding | None = None, normalization: Normalization | None = None, dropout: float = 0.5
+    ) -> None:
+        """Builds the layers with He-initialised filters and zero biases.
+
+        Args:
+            padding: pixels of zeros around the image, or "same"; None takes the net's default.
+            normalization: how images become inputs; None takes the net's default.
+            dropout: fraction of elements dropped where the classifier drops them.
+
+        Raises:
+            ValueError: a padding that is neither "same" nor a number of pixels, or dropout outside 0..1.
+        """
+        super().__init__()
+        padding = self.padding_default if padding is None else padding
+        if padding != "same" and not (isinstance(padding, int) and padding >= 0):
+            raise ValueError(f'backbone.padding must be "same" or a number of pixels >= 0, not {padding!r}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f"backbone.dropout must be at least 0 and below 1, not {dropout}")
+        self.layers = self.make_layers(padding, dropout)
+        for layer in named_layers(self.layers):
+            self.add_module(layer.name, layer.module())
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.empty(0), persistent=False)
+        self.register_buffer("std", torch.empty(0), persistent=False)
+        self.normalize_with(normalization or self.normalization_default)
+        self._initialise()
+
+    @classmethod
+    def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:
+        """Returns the layers of this net for the given padding and dropout."""
+        raise NotImplementedError(f"{cls.__name__} must say its layers")
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Channels of each offered map by stride, finest first."""
+        return {grid.stride: channels for grid, channels in self._taps()}
+
+    @property
+    def grids(self) -> dict[int, Grid]:
+        """Grid of each offered map by stride, finest first."""
+        return {grid.stride: grid for grid, _ in self._taps()}
+
+    @property
+    def conv_layers(self) -> int:
+        """Convolutions on the longest path."""
+        return conv_depth(self.layers)
+
+    def _taps(self) -> list[tuple[Grid, int]]:
+        taps: list[tuple[Grid, int]] = []
+        grid_after(self.layers, IMAGE, lambda grid, channels: taps.append((grid, channels)))
+        return taps
+
+    def normalize_with(self, normalization: Normalization) -> None:
+        """Sets the statistics that forward applies, those that the weights were trained with."""
+        like = self.mean
+        self.normalization = normalization
+        self.mean = torch.tensor(normalization.mean, dtype=like.dtype, device=like.device)
+        self.std = torch.tensor(normalization.std, dtype=like.dtype, device=like.device)
+
+    def normalize(self, images: Images) -> Tensor:
+        """Turns RGB images on the 0..255 scale into the inputs that the weights expect.
+
+        Args:
+            images: [n, 3, h, w], uint8 or float.
+
+        Returns:
+            [n, 3, h, w] in the parameters' type, in the weights' channel order.
+
+        Raises:
+            ValueError: the images do not have three channels.
+        """
+        mean, std = self.mean, self.std
+        if images.shape[1] != len(mean):
+            raise ValueError(f"the backbone reads {len(mean)} channels, the images have {images.shape[1]}")
+        inputs = images.to(mean.dtype)
+        if self.normalization.scale != 1:
+            inputs = inputs / self.normalization.scale
+        inputs = (inputs - mean[:, None, None]) / std[:, None, None]
+        return inputs.flip(1) if self.normalization.order == "bgr" else inputs
+
+    def forward(self, images: Images, sizes: Tensor | None = None) -> dict[int, Features]:
+        """Computes the offered feature maps.
+
+        Args:
+            images: [n, 3, h, w] RGB on the 0..255 scale.
+            sizes: [n, 2] heights and widths where the images of a batch were padded to one size; what lies
+                beyond is set to zero after normalisation.
+
+        Returns:
+            {stride: features}, finest first.
+        """
+        inputs = self.normalize(images)
+        if sizes is not None:
+            inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
+        features: dict[int, Features] = {}
+        self._run(self.layers, Features(inputs, IMAGE), features)
+        return features
+
+    def _run(self, layers: Sequence[Layer], source: Features, taps: dict[int, Features]) -> Tensor:
+        tensor, grid = source
+        for layer in layers:
+            if isinstance(layer, Concat):
+                here = Features(tensor, grid)
+                tensor = torch.cat([self._run(path, here, taps) for path in layer.paths], dim=1)
+            elif isinstance(layer, Tap):
+                taps[grid.stride] = Features(tensor, grid)
+            else:
+                tensor = self.get_submodule(layer.name)(tensor)
+                tensor = functional.relu(tensor, inplace=True) if isinstance(layer, Conv) else tensor
+            grid = grid_after([layer], grid)
+        return tensor
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(cast(Tensor, module.bias))
+
+
+def inside(sizes: Tensor, height: int, width: int) -> Tensor:
+    """Returns [n, height, width] booleans, true on the pixels within each image's own size."""
+    rows = torch.arange(height, device=sizes.device) < sizes[:, :1]
+    columns = torch.arange(width, device=sizes.device) < sizes[:, 1:]
+    return rows[:, :, None] & columns[:, None, :]

@@ -1,0 +1,146 @@
+"""Layers as data: a backbone is a list of these records, read by the module, the geometry and describe()."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import nn
+
+from fcnseg.geometry import Grid
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with bias, followed by a ReLU.
+
+    Attributes:
+        name: the layer's name, as in the weights that the authors published.
+        inputs: channels it reads.
+        outputs: channels it writes.
+        kernel: side of its kernel, in cells.
+        stride: step, in cells.
+        padding: zeros on each side, in cells.
+        groups: number of groups into which the channels are split.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    def module(self) -> nn.Module:
+        """Builds the convolution; its ReLU has no parameters and is applied by the backbone."""
+        return nn.Conv2d(self.inputs, self.outputs, self.kernel, self.stride, self.padding, groups=self.groups)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Max pooling that rounds sizes up, as Caffe does.
+
+    Attributes:
+        name: the layer's name.
+        kernel: side of the window, in cells.
+        stride: step, in cells.
+        padding: cells on each side that never win the maximum.
+    """
+
+    name: str
+    kernel: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    def module(self) -> nn.Module:
+        """Builds the pooling."""
+        return nn.MaxPool2d(self.kernel, self.stride, self.padding, ceil_mode=True)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Drops single elements, as Caffe does; whole channels (Dropout2d) would be another network.
+
+    Attributes:
+        name: the layer's name.
+        probability: fraction of the elements set to zero in training.
+    """
+
+    name: str
+    probability: float = 0.5
+
+    def module(self) -> nn.Module:
+        """Builds the dropout."""
+        return nn.Dropout(self.probability)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Paths that start from the same map; their results are concatenated along the channels.
+
+    Attributes:
+        paths: one list of layers a path; all paths end with the same stride and offset.
+    """
+
+    paths: tuple[tuple["Layer", ...], ...]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Offers the map at this point to the skips, under the stride it has here.
+
+    Attributes:
+        channels: channels of the map.
+    """
+
+    channels: int
+
+
+Layer: TypeAlias = Conv | MaxPool | Dropout | Concat | Tap
+
+
+def named_layers(layers: Sequence[Layer]) -> Iterator[Conv | MaxPool | Dropout]:
+    """Yields every layer that has a module, paths included, in the order of computation."""
+    for layer in layers:
+        if isinstance(layer, Concat):
+            for path in layer.paths:
+                yield from named_layers(path)
+        elif not isinstance(layer, Tap):
+            yield layer
+
+
+def grid_after(layers: Sequence[Layer], grid: Grid, tap: Callable[[Grid, int], None] | None = None) -> Grid:
+    """Follows the grid through the layers; of several paths the one that sees most counts.
+
+    Args:
+        layers: the layers in order.
+        grid: the grid that goes in.
+        tap: called with the grid and the channels at every tap.
+
+    Raises:
+        ValueError: the paths of a Concat end on different cells.
+    """
+    for layer in layers:
+        if isinstance(layer, Conv | MaxPool):
+            grid = grid.conv(layer.kernel, layer.stride, layer.padding)
+        elif isinstance(layer, Concat):
+            grid = _widest([grid_after(path, grid) for path in layer.paths])
+        elif isinstance(layer, Tap) and tap is not None:
+            tap(grid, layer.channels)
+    return grid
+
+
+def _widest(grids: Sequence[Grid]) -> Grid:
+    if len({(grid.stride, grid.offset) for grid in grids}) > 1:
+        raise ValueError(f"paths that are concatenated end on different cells: {grids}")
+    return max(grids, key=lambda grid: grid.field)
+
+
+def conv_depth(layers: Sequence[Layer]) -> int:
+    """Counts the convolutions on the longest path."""
+    depth = 0
+    for layer in layers:
+        if isinstance(layer, Concat):
+            depth += max(conv_depth(path) for path in layer.paths)
+        depth += isinstance(layer, Conv)
+    return depth

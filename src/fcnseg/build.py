@@ -1,0 +1,258 @@
+"""From a configuration to objects: the one file that instantiates."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+import fcnseg.data
+from fcnseg.backbones import backbone_class
+from fcnseg.backbones.pretrained import load_weights
+from fcnseg.config import DataConfig, LoggerConfig, TrainConfig
+from fcnseg.data.datamodule import SegmentationData
+from fcnseg.data.dataset import SegmentationDataset, Source
+from fcnseg.data.transforms import Augmentation, transforms
+from fcnseg.fcn import FCN
+from fcnseg.losses import PixelCrossEntropy
+from fcnseg.optim import parameter_groups, schedule_factor
+from fcnseg.recipe import learning_rate
+from fcnseg.task import SegmentationTask
+from fcnseg.weights.normalization import Normalization, stated
+from fcnseg.weights.stages import read_stage, start_from_coarser
+
+SET_KEYS = ("root", "year", "height", "width", "seed")
+"""Keys of data that one data set needs and another does not know."""
+
+
+def open_source(data: DataConfig, part: str) -> Source:
+    """Opens the training or the validation images.
+
+    Args:
+        data: says which set.
+        part: "train" or "val".
+
+    Raises:
+        FileNotFoundError: the set is not where data.root says.
+        ValueError: a key that this set needs is missing, or one is set that it does not know.
+    """
+    opener = _opener(data.format)
+    known = inspect.signature(opener).parameters
+    count = data.train_count if part == "train" else data.val_count
+    split = data.train_split if part == "train" else data.val_split
+    offered = {key: getattr(data, key) for key in SET_KEYS} | {"split": split, "count": count}
+    if missing := [key for key in known if offered[key] is None]:
+        raise ValueError(f"data={data.name} needs data.{missing[0].replace('count', f'{part}_count')}: set it")
+    if strange := [key for key, value in offered.items() if value is not None and key not in known]:
+        raise ValueError(f"data.{strange[0]}={offered[strange[0]]} has no meaning for data={data.name}: leave it out")
+    source: Source = opener(**{key: offered[key] for key in known})
+    return source
+
+
+def _opener(name: str) -> Any:
+    modules = [module.name for module in pkgutil.iter_modules(fcnseg.data.__path__)]
+    opener = getattr(importlib.import_module(f"fcnseg.data.{name}"), "open_split", None) if name in modules else None
+    if opener is None:
+        raise ValueError(f"data.format={name} is no module of fcnseg.data that opens a data set")
+    return opener
+
+
+def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization | None = None) -> FCN:
+    """Builds the net with initial weights.
+
+    Raises:
+        ValueError: what the backbone or the net refuses.
+    """
+    model, backbone = config.model, config.backbone
+    return FCN(
+        backbone_class(backbone.name)(backbone.padding, normalization, backbone.dropout),
+        num_classes,
+        model.output_stride,
+        scales=model.scales,
+        learn_intermediate=model.learn_intermediate,
+        learn_final=model.learn_final,
+    )
+
+
+def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
+    """Builds the net with the weights it starts from.
+
+    Returns:
+        The net, and where its weights came from.
+
+    Raises:
+        FileNotFoundError: weights, checkpoint or run that are not there.
+        ValueError: weights that do not fit.
+    """
+    net = bare_net(config, num_classes)
+    if config.init_from is None:
+        said = stated(config.backbone.normalization, config.backbone.mean, config.backbone.std)
+        return net, load_weights(net.backbone, config.backbone.weights, said)
+    stage = read_stage(Path(config.init_from))
+    before = stage.record["config"]["model"]["output_stride"]
+    finer = [stride for stride in net.strides if stride < before]
+    new = [net.score_name(stride) for stride in finer] + [f"upsample{stride}" for stride in (before, *finer)]
+    start_from_coarser(net, stage, new)
+    net.backbone.normalize_with(stage.normalization)
+    return net, str(stage.path)
+
+
+def optimizer_groups(config: TrainConfig, net: FCN) -> list[dict[str, Any]]:
+    """Sorts the net's parameters into groups with the rates that the configuration asks for."""
+    chosen = config.optimizer
+    return parameter_groups(
+        net,
+        net.score_layers,
+        lr=learning_rate(config),
+        weight_decay=chosen.weight_decay,
+        bias_lr_factor=chosen.bias_lr_factor,
+        bias_decay=chosen.bias_decay,
+        bias_rule=chosen.bias_rule,
+        head_lr_factor=chosen.head_lr_factor,
+        train=config.model.train,
+    )
+
+
+def make_optimizer(config: TrainConfig, net: FCN) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Builds optimiser and schedule."""
+    groups, chosen = optimizer_groups(config, net), config.optimizer
+    optimizer: torch.optim.Optimizer
+    if chosen.name == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate(config), betas=(chosen.momentum, 0.999))
+    factor = schedule_factor(chosen.schedule, config.trainer.max_steps, chosen.warmup)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -> SegmentationData:
+    """Opens the data set and says how it becomes batches.
+
+    Raises:
+        FileNotFoundError, ValueError: as open_source.
+    """
+    data = config.data
+    sources = {part: open_source(data, part) for part in parts}
+    void = sources["val"].void
+    plain = transforms(image_side=data.image_side, void=void)
+    scale = (data.scale[0], data.scale[1]) if data.scale else None
+    varied = transforms(
+        image_side=data.image_side, scale=scale, crop=data.crop, flip=data.flip, jitter=data.jitter, void=void
+    )
+    train = SegmentationDataset(sources["train"], Augmentation(varied, config.seed)) if "train" in sources else None
+    return SegmentationData(
+        SegmentationDataset(sources["val"], Augmentation(plain, config.seed)),
+        train,
+        batch_size=data.batch_size,
+        batching=data.batching,
+        replacement=data.replacement,
+        workers=data.workers,
+        seed=config.seed,
+    )
+
+
+def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
+    """Builds net, loss and optimiser for the classes of a data set.
+
+    Raises:
+        FileNotFoundError, ValueError: as build_net, or model.num_classes is less than the data's.
+    """
+    classes = config.model.num_classes or len(source.classes)
+    if classes < len(source.classes):
+        raise ValueError(f"model.num_classes={classes}, but data={config.data.name} has {len(source.classes)} classes")
+    net, weights_from = build_net(config, classes)
+    net = net.to(memory_format=torch.channels_last)
+    record = {
+        "config": asdict(config),
+        "normalization": asdict(net.backbone.normalization),
+        "weights_from": weights_from,
+        "num_classes": classes,
+    }
+    loss = PixelCrossEntropy(config.loss.reduction, source.void)
+    return SegmentationTask(net, loss, partial(make_optimizer, config), record, config.data.batching == "pad")
+
+
+def precision(name: str, accelerator: str = "auto") -> Any:
+    """Resolves "auto": bf16 where the GPU computes in it and is to be used, else 32-true."""
+    if name != "auto":
+        return name
+    capable = accelerator != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if capable else "32-true"
+
+
+def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) -> Trainer:
+    """Builds the trainer of a run.
+
+    Args:
+        config: the whole configuration.
+        folder: the run folder.
+        callbacks: in addition to checkpoints and learning rates, among them the progress bar.
+    """
+    chosen = config.trainer
+    return Trainer(
+        default_root_dir=folder,
+        max_epochs=-1,
+        max_steps=chosen.max_steps,
+        accumulate_grad_batches=chosen.accumulate,
+        gradient_clip_val=chosen.clip,
+        precision=precision(chosen.precision, chosen.accelerator),
+        accelerator=chosen.accelerator,
+        devices=chosen.devices,
+        val_check_interval=chosen.val_every * chosen.accumulate,
+        check_val_every_n_epoch=None,
+        limit_val_batches=chosen.limit_val_batches,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=chosen.log_every,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        logger=build_loggers(config.logger, folder),
+        callbacks=[*callbacks, *checkpoints(folder), LearningRateMonitor()],
+    )
+
+
+def build_evaluator(config: TrainConfig, callbacks: list[Callback]) -> Trainer:
+    """Builds a trainer that only validates, and writes nothing."""
+    chosen = config.trainer
+    return Trainer(
+        precision=precision(chosen.precision, chosen.accelerator),
+        accelerator=chosen.accelerator,
+        devices=chosen.devices,
+        limit_val_batches=chosen.limit_val_batches,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        enable_checkpointing=False,
+        logger=False,
+        callbacks=callbacks,
+    )
+
+
+def checkpoints(folder: Path) -> list[Callback]:
+    """Keeps checkpoints/best.ckpt, by validation mean IU, and checkpoints/last.ckpt, both at validations.
+
+    Two callbacks, because Lightning's save_last writes only when the best one improves.
+    """
+    keep = partial(ModelCheckpoint, folder / "checkpoints", auto_insert_metric_name=False, enable_version_counter=False)
+    return [keep("best", monitor="val/mean_iu", mode="max"), keep("last")]
+
+
+def build_loggers(chosen: LoggerConfig, folder: Path) -> list[Logger]:
+    """Builds metrics.csv and what was asked for beside it.
+
+    Raises:
+        ValueError: an unknown logger.
+    """
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if chosen.name == "wandb":
+        loggers.append(WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline))
+    elif chosen.name != "csv":
+        raise ValueError(f"logger.name must be csv or wandb, not {chosen.name!r}")
+    return loggers

@@ -1,0 +1,124 @@
+"""What a run says on the terminal: at its start, at each validation, at its end, and when it is refused."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fcnseg.config import TrainConfig
+from fcnseg.data.datamodule import SegmentationData
+from fcnseg.recipe import departures, recipe_label
+from fcnseg.task import SegmentationTask
+
+FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "mean IU", "fw_iu": "f.w. IU"}
+"""Fields of results.json and the paper's names for them."""
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turns what the user can mend into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where it came from."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        said = (
+            str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
+        )  # a loader worker sends its traceback along
+        Console(stderr=True, soft_wrap=True).print("[bold red]error:[/]", escape(said), highlight=False)
+        sys.exit(1)
+    finally:
+        _close_wandb(failed=sys.exc_info()[0] is not None)
+
+
+def _close_wandb(failed: bool) -> None:
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish(exit_code=int(failed))
+
+
+def quiet_lightning() -> None:
+    """Silences what Lightning says of hardware and of itself; warnings that users can act on stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.* is deprecated")
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's rich bar, without a number of epochs, which a training by steps does not know."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch}"
+
+
+def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path) -> None:
+    """Says what is trained on what, by which recipe and where."""
+    description = task.model.describe()
+    images = f"{len(data.train.source) if data.train else 0} training and {len(data.val.source)} validation images"
+    changed = departures(config)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"[bold]{config.model.name}[/] on {config.backbone.name}: {description.parameters:,} parameters, receptive "
+        f"field {description.receptive_field}, weights {task.record['weights_from']}"
+    )
+    console.print(f"data {config.data.name}: {images}, {len(data.val.source.classes)} classes")
+    console.print(
+        f"recipe {recipe_label(config)}: {config.trainer.max_steps} steps; changed: {', '.join(changed) or 'nothing'}"
+    )
+    console.print(f"run folder {folder}")
+
+
+class Announcer(Callback):
+    """Prints one line a validation, so that logs without a terminal tell the story too."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the scores of the validation that just ended."""
+        if not trainer.is_global_zero or not isinstance(pl_module, SegmentationTask):
+            return
+        last = pl_module.validations[-1]
+        scores = ", ".join(f"{label} {100 * getattr(last.scores, key):.1f}" for key, label in FOUR_SCORES.items())
+        progress = getattr(trainer.progress_bar_callback, "progress", None)
+        write = progress.console.print if progress else print
+        write(f"step {last.step}: {scores}, loss {last.loss:.4g}")
+
+
+def callbacks(progress: bool) -> list[Callback]:
+    """Returns what shows a run's progress."""
+    return [Announcer(), ProgressBar()] if progress else [Announcer()]
+
+
+def score_table(content: Mapping[str, Any]) -> Table:
+    """Lays the four scores out as a table in percent."""
+    table = Table(
+        title=f"{content['model']}, {content['backbone']}, {content['num_images']} images of {content['data']}"
+    )
+    table.add_column("weights")
+    for label in FOUR_SCORES.values():
+        table.add_column(label, justify="right")
+    for weights, scores in (("last", content), ("best", content.get("best"))):
+        if scores:
+            values = [scores[key] for key in FOUR_SCORES]
+            cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+            table.add_row(f"{weights} (step {scores['steps']})", *cells)
+    return table
+
+
+def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None = None) -> None:
+    """Prints the scores, the run folder and what to do next."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(score_table(content))
+    console.print(f"run folder    {folder}")
+    if picture is not None:
+        console.print(f"predictions   {picture}")
+        console.print(f"evaluate it   python -m fcnseg.evaluate checkpoint={folder}")

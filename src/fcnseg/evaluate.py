@@ -1,0 +1,148 @@
+"""python -m fcnseg.evaluate: scores a trained net."""
+
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from fcnseg.config import CONF_DIR, TrainConfig, register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fcnseg.task import SegmentationTask
+    from fcnseg.weights.stages import Stage
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")
+def main(config: DictConfig) -> float | None:
+    """Runs the composed evaluation; returns its mean IU."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from fcnseg.console import reported
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with reported():
+        if OmegaConf.is_missing(config, "checkpoint"):
+            raise ValueError("checkpoint must be set: a checkpoint that training wrote, or a run folder")
+        hydra_config = HydraConfig.get()
+        data = stated_data(config.data, hydra_config.runtime.choices.get("data"), list(hydra_config.overrides.task))
+        content = evaluate(config.checkpoint, data, OmegaConf.to_container(config.trainer), folder)
+    return float(content["mean_iu"]) if content else None
+
+
+def evaluate(checkpoint: str, data: dict[str, Any], trainer: Any, folder: "Path") -> dict[str, Any]:
+    """Scores the net of a checkpoint and writes results.json.
+
+    Args:
+        checkpoint: a checkpoint that training wrote, or a run folder.
+        data: values to lay over the training's data configuration.
+        trainer: what to run on.
+        folder: where results.json goes.
+
+    Returns:
+        What results.json holds; empty in processes other than the first.
+
+    Raises:
+        FileNotFoundError, ValueError: the checkpoint or the data cannot be used.
+    """
+    import time
+    from pathlib import Path
+
+    from fcnseg import build
+    from fcnseg.console import callbacks, quiet_lightning, show_scores
+    from fcnseg.results import identity, validation_fields, write_json
+    from fcnseg.weights.stages import read_stage
+
+    quiet_lightning()
+    stage = read_stage(Path(checkpoint))
+    settings = merged(stage, data, trainer)
+    images = build.build_data(settings, parts=("val",))
+    source = images.val.source
+    task = restored(settings, stage, len(source.classes), source.void)
+    runner = build.build_evaluator(settings, callbacks(settings.trainer.progress))
+    start = time.monotonic()
+    runner.validate(task, images, verbose=False)
+    if not runner.is_global_zero:
+        return {}
+    content = {
+        **identity(settings, stage.record["weights_from"]),
+        **validation_fields(task.validations[-1], source.classes),
+        "steps": stage.record["steps"],
+        "checkpoint": str(stage.path),
+        "split_counts": {"val": len(source)},
+        "data_fingerprint": {"val": source.fingerprint()},
+        "seconds": round(time.monotonic() - start, 1),
+        "device": str(runner.strategy.root_device),
+    }
+    write_json(folder / "results.json", content)
+    show_scores(content, folder)
+    return content
+
+
+def stated_data(data: DictConfig, choice: str | None, overrides: list[str]) -> dict[str, Any]:
+    """Returns what the command line says of the data.
+
+    Args:
+        data: the composed group; without a choice it holds nothing but overrides and the schema's defaults.
+        choice: name of the chosen data set, None for the training's.
+        overrides: the command line's.
+
+    Returns:
+        Values to lay over the training's. Other data is still resized as the training's was, unless
+        data.image_side says otherwise.
+    """
+    stated = {override.partition("=")[0].removeprefix("data.") for override in overrides}
+    keys = [str(key) for key in data]
+    free = [key for key in keys if not OmegaConf.is_missing(data, key) and not OmegaConf.is_interpolation(data, key)]
+    chosen = {key for key in free if choice is not None and key not in ("suited", "image_side")}
+    return {key: data[key] for key in free if key in stated | chosen}
+
+
+def merged(stage: "Stage", data: dict[str, Any], trainer: dict[str, Any]) -> TrainConfig:
+    """Returns the training's configuration with the evaluation's data and devices.
+
+    Raises:
+        ValueError: the checkpoint's configuration is of another version.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    kept = {key: value for key, value in trainer.items() if value is not None or key != "precision"}
+    try:
+        base = OmegaConf.merge(OmegaConf.structured(TrainConfig), stage.record["config"])
+        settings = OmegaConf.to_object(OmegaConf.merge(base, {"data": data, "trainer": kept}))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{stage.path} was written by another version of fcnseg: {error}") from error
+    assert isinstance(settings, TrainConfig)
+    return settings
+
+
+def restored(config: TrainConfig, stage: "Stage", classes: int, void: int) -> "SegmentationTask":
+    """Builds the net of a checkpoint with its weights.
+
+    Raises:
+        ValueError: the weights do not fit, or the net has fewer classes than the data.
+    """
+    from fcnseg import build
+    from fcnseg.losses import PixelCrossEntropy
+    from fcnseg.task import SegmentationTask
+
+    if stage.record["num_classes"] < classes:
+        raise ValueError(
+            f"{stage.path} knows {stage.record['num_classes']} classes, data={config.data.name} has {classes}: "
+            "evaluate it on data with the same classes"
+        )
+    net = build.bare_net(config, stage.record["num_classes"], stage.normalization)
+    try:
+        net.load_state_dict(stage.state)
+    except RuntimeError as error:
+        raise ValueError(f"{stage.path} does not hold the net that it describes: {error}") from error
+    return SegmentationTask(net, PixelCrossEntropy(config.loss.reduction, void), padded=config.data.batching == "pad")
+
+
+if __name__ == "__main__":
+    main()

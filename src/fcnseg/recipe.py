@@ -1,0 +1,48 @@
+"""What a recipe decides: the learning rate by backbone and stage, and which keys have departed from it."""
+
+from typing import Any
+
+from fcnseg.config import TrainConfig
+
+
+def learning_rate(config: TrainConfig) -> float:
+    """Returns optimizer.lr, or the recipe's for this backbone and stage.
+
+    Raises:
+        ValueError: the recipe has none; says to set optimizer.lr.
+    """
+    if config.optimizer.lr is not None:
+        return config.optimizer.lr
+    stage = "atonce" if config.model.scales else f"{config.model.output_stride}s"
+    rates = config.recipe.lr.get(config.backbone.name, config.recipe.lr.get("default", {}))
+    if "any" not in rates and stage not in rates:
+        raise ValueError(
+            f"recipe={config.recipe.name} gives no learning rate for {config.backbone.name} {stage}: set optimizer.lr"
+        )
+    return float(rates.get(stage, rates.get("any")))
+
+
+def departures(config: TrainConfig) -> list[str]:
+    """Lists the keys whose values are not those that the recipe pins, and optimizer.lr if it is set."""
+    found = [key for key, value in _leaves(config.recipe.settings) if _at(config, key) != value]
+    return found + (["optimizer.lr"] if config.optimizer.lr is not None else [])
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        pairs += _leaves(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return pairs
+
+
+def _at(config: TrainConfig, key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = getattr(node, part)
+    return node
+
+
+def recipe_label(config: TrainConfig) -> str:
+    """Returns the recipe's name, with +modified where the run departs from it."""
+    return config.recipe.name + ("+modified" if departures(config) else "")

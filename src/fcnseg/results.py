@@ -1,0 +1,108 @@
+"""What a run leaves behind: results.json, and where it came from."""
+
+import hashlib
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fcnseg.config import TrainConfig
+from fcnseg.metrics import Scores
+from fcnseg.recipe import departures, recipe_label
+from fcnseg.task import Validation
+
+SCHEMA_VERSION = 1
+"""Raised when a field of results.json changes its meaning."""
+
+NOT_HASHED = {
+    "data": ("root", "workers"),
+    "backbone": ("weights",),
+    "trainer": ("accelerator", "devices", "progress", "log_every"),
+    "logger": None,
+    "experiment": None,
+    "init_from": None,
+}
+"""Parts of the configuration that do not change what is computed."""
+
+
+def score_fields(scores: Scores, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the scores under their public names; classes that do not occur are null."""
+    names = [*classes, *(f"class {index}" for index in range(len(classes), len(scores.per_class_iu)))]
+    fields: dict[str, Any] = {
+        key: _number(getattr(scores, key)) for key in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")
+    }
+    fields["per_class_iu"] = {name: _number(iu) for name, iu in zip(names, scores.per_class_iu, strict=True)}
+    return fields
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def validation_fields(validation: Validation, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Returns what results.json says of a validation."""
+    return score_fields(validation.scores, classes) | {
+        "confusion_matrix": validation.confusion,
+        "num_images": validation.num_images,
+        "val_loss": _number(validation.loss),
+        "steps": validation.step,
+    }
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hashes a resolved configuration without paths, devices, workers and loggers.
+
+    Args:
+        config: plain containers.
+    """
+    kept = {}
+    for key, value in config.items():
+        without = NOT_HASHED.get(key, ())
+        if without is not None:
+            kept[key] = {k: v for k, v in value.items() if k not in without} if isinstance(value, Mapping) else value
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def code_version() -> dict[str, Any]:
+    """Returns the commit of the source and whether it has changes; nulls outside a repository."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "HEAD")
+    status = _git(here, "status", "--porcelain", "--", ".")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file that is either complete or not there."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    unfinished.replace(path)
+
+
+def identity(config: TrainConfig, weights_from: str) -> dict[str, Any]:
+    """Returns the fields that say which run this was."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": recipe_label(config),
+        "departures": departures(config),
+        "experiment": config.experiment.title,
+        "row": config.row,
+        "model": config.model.name,
+        "backbone": config.backbone.name,
+        "output_stride": config.model.output_stride,
+        "data": config.data.name,
+        "seed": config.seed,
+        "weights_from": weights_from,
+        "config_hash": config_hash(asdict(config)),
+        **code_version(),
+    }

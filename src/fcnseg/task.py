@@ -1,0 +1,153 @@
+"""The LightningModule: connects net, loss, metric and optimiser, and holds no rule of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from fcnseg.fcn import FCN
+from fcnseg.losses import PixelCrossEntropy
+from fcnseg.metrics import ConfusionMatrix, MeanLoss, Scores
+from fcnseg.shapes import Batch
+
+MakeOptimizer = Callable[[FCN], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found.
+
+    Attributes:
+        scores: the four scores.
+        confusion: [k][k] pixel counts, truth in rows.
+        num_images: images that were counted, over all processes.
+        loss: mean loss, in the loss's own normalisation.
+        step: optimiser steps that the weights have seen.
+    """
+
+    scores: Scores
+    confusion: list[list[int]]
+    num_images: int
+    loss: float
+    step: int
+
+
+class SegmentationTask(LightningModule):
+    """Trains and validates an FCN.
+
+    Attributes:
+        model: the net.
+        validations: all so far, the last one last.
+    """
+
+    def __init__(
+        self,
+        model: FCN,
+        loss: PixelCrossEntropy,
+        make_optimizer: MakeOptimizer | None = None,
+        record: dict[str, Any] | None = None,
+        padded: bool = False,
+    ) -> None:
+        """Takes finished parts.
+
+        Args:
+            model: the net.
+            loss: what is minimised.
+            make_optimizer: builds optimiser and schedule for the net; None for evaluation only.
+            record: plain containers that checkpoints carry, enough to build all this again.
+            padded: whether batches hold images padded to one size.
+        """
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.make_optimizer = make_optimizer
+        self.record = record or {}
+        self.padded = padded
+        self.confusion = ConfusionMatrix(model.num_classes, loss.void)
+        self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
+        self.validations: list[Validation] = []
+        self._step_weight: Tensor | None = None
+        self._logged_step = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores every pixel; see FCN.forward."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Returns the batch's summed loss; the step's weight divides the gradient before the optimiser runs."""
+        scores = self.model.scores(batch.images, batch.sizes if self.padded else None)
+        loss = self.loss(scores, self.model.upsample, batch.targets)
+        self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
+        self.train_loss.update(loss.total.detach(), loss.weight)
+        total: Tensor = loss.total
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turns the accumulated gradient of sums into that of the step's loss.
+
+        Lightning has divided by the number of accumulated batches and, with several processes, by their number.
+        """
+        weight, self._step_weight = self._step_weight, None
+        if weight is None:
+            return
+        factor = float(self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        if self.loss.reduction == "sum":
+            if factor == 1:
+                return
+            scale = torch.tensor(factor, dtype=torch.float64, device=weight.device)
+        else:
+            total = self.trainer.strategy.reduce(weight, reduce_op="sum")
+            scale = factor / torch.as_tensor(total).clamp(min=1)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        for gradient in gradients:
+            gradient.mul_(scale.to(gradient.dtype))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        """Logs the loss since the last entry, and asks for a validation of the last weights."""
+        step, every = self.trainer.global_step, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        finished = step >= self.trainer.max_steps > 0
+        if step > self._logged_step and (step % every == 0 or finished):
+            self.log("train/loss", self.train_loss.compute(), prog_bar=True)
+            self.train_loss.reset()
+            self._logged_step = step
+        if finished:
+            self.trainer.should_stop = True
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Adds the batch to the confusion matrix and the loss."""
+        scores = self.model.scores(batch.images, batch.sizes if self.padded else None)
+        logits = self.model.upsample(scores, (batch.images.shape[2], batch.images.shape[3]))
+        loss = self.loss(scores, lambda *_: logits, batch.targets)
+        self.val_loss.update(loss.total, loss.weight)
+        self.confusion.update(logits.argmax(1), batch.targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Reads the scores off the confusion matrix."""
+        scores, loss = self.confusion.compute(), float(self.val_loss.compute())
+        self.validations.append(self._validation(scores, loss))
+        self.log("val/mean_iu", scores.mean_iu, prog_bar=True)
+        self.log("val/pixel_acc", scores.pixel_acc, prog_bar=True)
+        self.log_dict({"val/mean_acc": scores.mean_acc, "val/fw_iu": scores.fw_iu, "val/loss": loss})
+        self.confusion.reset()
+        self.val_loss.reset()
+
+    def _validation(self, scores: Scores, loss: float) -> Validation:
+        """Reads the counts of all processes, which are summed only inside this context."""
+        with self.confusion.sync_context():
+            matrix, images = self.confusion.matrix.tolist(), int(self.confusion.images)
+        return Validation(scores, matrix, images, loss, self.trainer.global_step)
+
+    def configure_optimizers(self) -> Any:
+        """Builds optimiser and schedule; the rate changes every step."""
+        if self.make_optimizer is None:
+            raise RuntimeError("this task was built for evaluation: it has no optimizer")
+        optimizer, scheduler = self.make_optimizer(self.model)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to build the net again, as plain containers."""
+        checkpoint["fcnseg"] = self.record

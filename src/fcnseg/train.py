@@ -1,0 +1,138 @@
+"""python -m fcnseg.train: trains a net and leaves a run folder."""
+
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from fcnseg.config import CONF_DIR, TrainConfig, register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fcnseg.data.datamodule import SegmentationData
+    from fcnseg.task import SegmentationTask
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
+def main(config: DictConfig) -> float | None:
+    """Runs the composed training; returns its mean IU, for sweepers that optimise it."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from fcnseg.console import reported
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with reported():
+        scores = train(resolved(config), folder)
+    return float(scores["mean_iu"]) if scores else None
+
+
+def resolved(config: DictConfig) -> TrainConfig:
+    """Returns the configuration as plain dataclasses.
+
+    Raises:
+        ValueError: a value that must be given is not.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ValueError(f"{missing[0]} must be set")
+    settings = OmegaConf.to_object(config)
+    assert isinstance(settings, TrainConfig)
+    return settings
+
+
+def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
+    """Trains, validates the last weights and writes the run folder.
+
+    Args:
+        config: everything there is to say.
+        folder: checkpoints, metrics.csv, results.json, config.yaml and predictions go there.
+
+    Returns:
+        What results.json holds; empty in processes other than the first.
+
+    Raises:
+        FileExistsError: the folder holds a run already.
+        FileNotFoundError, ValueError: as consistency.check and build.
+    """
+    import time
+
+    from lightning.pytorch import seed_everything
+
+    from fcnseg import build
+    from fcnseg.consistency import check
+    from fcnseg.console import announce, callbacks, quiet_lightning
+
+    quiet_lightning()
+    check(config)
+    refuse_used(folder)
+    seed_everything(config.seed, workers=True, verbose=False)
+    data = build.build_data(config)
+    task = build.build_task(config, data.val.source)
+    trainer = build.build_trainer(config, folder, callbacks(config.trainer.progress))
+    if trainer.is_global_zero:
+        announce(config, data, task, folder)
+        OmegaConf.save(OmegaConf.structured(config), folder / "config.yaml")
+    start = time.monotonic()
+    trainer.fit(task, data)
+    if not trainer.is_global_zero:
+        return {}
+    content = results(config, task, data, device=str(trainer.strategy.root_device), seconds=time.monotonic() - start)
+    finish(content, task, data, folder)
+    return content
+
+
+def refuse_used(folder: "Path") -> None:
+    """Refuses a folder that holds a run, so that nothing is lost.
+
+    Raises:
+        FileExistsError: names the folder and the key.
+    """
+    import os
+
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0 and any(
+        (folder / name).exists() for name in ("config.yaml", "checkpoints")
+    ):
+        raise FileExistsError(
+            f"{folder} already holds a run: choose another folder with hydra.run.dir=DIR, or move it away"
+        )
+
+
+def results(
+    config: TrainConfig, task: "SegmentationTask", data: "SegmentationData", *, device: str, seconds: float
+) -> dict[str, Any]:
+    """Collects what results.json says: the last weights' scores, and the best ones apart."""
+    from fcnseg.results import identity, score_fields, validation_fields
+
+    classes = data.val.source.classes
+    best = max(task.validations, key=lambda validation: validation.scores.mean_iu)
+    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
+    return {
+        **identity(config, task.record["weights_from"]),
+        **validation_fields(task.validations[-1], classes),
+        "best": score_fields(best.scores, classes) | {"steps": best.step},
+        "split_counts": {name: len(source) for name, source in sources.items()},
+        "data_fingerprint": {name: source.fingerprint() for name, source in sources.items()},
+        "seconds": round(seconds, 1),
+        "device": device,
+    }
+
+
+def finish(content: dict[str, Any], task: "SegmentationTask", data: "SegmentationData", folder: "Path") -> None:
+    """Writes pictures and results.json, and shows both."""
+    from fcnseg.console import show_scores
+    from fcnseg.results import write_json
+    from fcnseg.visualize import prediction_grid
+
+    (folder / "predictions").mkdir(exist_ok=True)
+    picture = folder / "predictions" / "grid.png"
+    prediction_grid(task.model, data.val).save(picture)
+    write_json(folder / "results.json", content)
+    show_scores(content, folder, picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Pictures: VOC's palette, overlays, and grids of predictions beside the truth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from fcnseg.data.dataset import Draw, Pixels, SegmentationDataset
+from fcnseg.fcn import FCN
+
+MARGIN = 8
+LINE = 22
+VOID_COLOUR = (224, 224, 192)
+"""VOC's colour of label 255."""
+
+
+def palette(count: int = 256) -> Pixels:
+    """Returns VOC's colours [count, 3]: bit 3i + j of a label is bit 7 - i of its colour j."""
+    labels = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((labels >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def colourise(mask: Pixels, void: int = 255) -> Pixels:
+    """Turns labels [h, w] into VOC's colours [h, w, 3]."""
+    colours = palette(256)
+    colours[void] = VOID_COLOUR
+    return np.asarray(colours[mask])
+
+
+def overlay(image: Pixels, mask: Pixels, opacity: float = 0.6) -> Pixels:
+    """Lays the colours of a mask over its image, background left clear."""
+    mixed = image * (1 - opacity) + colourise(mask) * opacity
+    return np.where((mask == 0)[:, :, None], image, mixed).astype(np.uint8)
+
+
+def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Pixels]:
+    """Predicts labels [h, w] for images [h, w, 3], one by one, on the net's device."""
+    device = next(net.parameters()).device
+    training = net.training
+    net.eval()
+    with torch.inference_mode():
+        masks = [
+            net(torch.from_numpy(image).permute(2, 0, 1)[None].to(device)).argmax(1)[0].to(torch.uint8).cpu().numpy()
+            for image in samples
+        ]
+    net.train(training)
+    return masks
+
+
+def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side: int = 320) -> Image.Image:
+    """Draws images, truth and predictions in rows, with a legend of the classes that occur.
+
+    Args:
+        net: predicts.
+        dataset: validation images; ``count`` of them, evenly spread, are shown.
+        count: rows.
+        side: longer side of each picture, pixels.
+    """
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    samples = [dataset[Draw(int(index))] for index in chosen]
+    predictions = predict_masks(net, [sample.image for sample in samples])
+    rows = [
+        [sample.image, colourise(sample.mask, dataset.source.void), overlay(sample.image, prediction)]
+        for sample, prediction in zip(samples, predictions, strict=True)
+    ]
+    shown = {int(label) for mask in [*(s.mask for s in samples), *predictions] for label in np.unique(mask)}
+    names = {label: name for label, name in enumerate(dataset.source.classes) if label in shown}
+    return grid(rows, ("image", "truth", "prediction"), names, side)
+
+
+def grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], names: dict[int, str], side: int) -> Image.Image:
+    """Arranges pictures in rows under column titles, with a legend below.
+
+    Args:
+        rows: pictures [h, w, 3], as many a row as there are titles.
+        titles: of the columns.
+        names: {label: class} for the legend.
+        side: longer side of each picture, pixels.
+    """
+    pictures = [[_fit(pixels, side) for pixels in row] for row in rows]
+    width = max(picture.width for row in pictures for picture in row)
+    heights = [max(picture.height for picture in row) for row in pictures]
+    per_line = max(1, len(titles) * (width + MARGIN) // 150)
+    legend_lines = -(-(len(names) + 1) // per_line)
+    height = LINE + sum(heights) + MARGIN * (len(rows) + 1) + LINE * legend_lines + MARGIN
+    sheet = Image.new("RGB", (len(titles) * (width + MARGIN) + MARGIN, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        pen.text((MARGIN + column * (width + MARGIN), 4), title, "black", _font())
+    top = LINE + MARGIN
+    for row, row_height in zip(pictures, heights, strict=True):
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (MARGIN + column * (width + MARGIN), top))
+        top += row_height + MARGIN
+    _legend(pen, top, names, per_line)
+    return sheet
+
+
+def _fit(pixels: Pixels, side: int) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    factor = side / max(picture.size)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR)
+
+
+def _legend(pen: ImageDraw.ImageDraw, top: int, names: dict[int, str], per_line: int) -> None:
+    colours = palette(256)
+    entries = [(name, tuple(int(part) for part in colours[label])) for label, name in names.items()]
+    for place, (name, colour) in enumerate([*entries, ("void", VOID_COLOUR)]):
+        left, y = MARGIN + place % per_line * 150, top + place // per_line * LINE
+        pen.rectangle((left, y, left + 14, y + 14), fill=colour, outline="black")
+        pen.text((left + 20, y), name, "black", _font())
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(13)

@@ -1,0 +1,74 @@
+"""Reads tensors from files without ever running code that a file carries."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+PICKLED = (".pt", ".pth", ".ckpt", ".bin")
+"""Endings of files that torch.save wrote."""
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads a file of named tensors: safetensors, or a state dict saved by torch.
+
+    Args:
+        path: the file; a Lightning checkpoint counts as the state dict in it.
+
+    Returns:
+        The tensors by name, on the CPU, and the file's metadata (empty where the format has none).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of tensors, it is damaged, or it holds code besides tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix not in PICKLED:
+        endings = ", ".join((".safetensors", *PICKLED))
+        raise ValueError(f"{path} is no weights file that can be read: its name must end in one of {endings}")
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, {}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a dictionary saved by torch that holds only tensors and plain containers.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, holds no dictionary, or holds objects that would have to be unpickled.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        OSError,
+    ) as error:
+        raise ValueError(
+            f"{path} cannot be read as tensors and plain containers: it is damaged, or holds code, which is never run. "
+            f"Torch says: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+    return content
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no readable safetensors file: {error}") from error

@@ -1,0 +1,96 @@
+"""Coarse to fine: a net with one more skip starts from the finished coarser one.
+
+Paper: Sec. 4.2
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from fcnseg.weights.files import read_checkpoint
+from fcnseg.weights.normalization import Normalization
+
+
+class Stage(NamedTuple):
+    """A trained net as its checkpoint tells of it.
+
+    Attributes:
+        path: the checkpoint.
+        state: the net's tensors.
+        record: the resolved configuration and the normalisation, as plain containers.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    record: dict[str, Any]
+
+    @property
+    def normalization(self) -> Normalization:
+        """The normalisation that the net was trained with."""
+        said = self.record["normalization"]
+        return Normalization(said["order"], said["scale"], tuple(said["mean"]), tuple(said["std"]))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Returns the checkpoint that a path names: the file itself, or the last one of a run folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if path.is_dir():
+        last = path / "checkpoints" / "last.ckpt"
+        if not last.is_file():
+            raise FileNotFoundError(f"{path} is no finished run: there is no {last}")
+        return last
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint and no run folder {path}")
+    return path
+
+
+def read_stage(path: Path, prefix: str = "model.") -> Stage:
+    """Reads a checkpoint that training wrote.
+
+    Args:
+        path: a checkpoint, or a run folder.
+        prefix: what the task puts before the net's names.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or training did not write it.
+    """
+    file = find_checkpoint(path)
+    content = read_checkpoint(file)
+    if "fcnseg" not in content or "state_dict" not in content:
+        raise ValueError(f"{file} was not written by fcnseg.train: it does not say which net it holds")
+    state = {
+        name.removeprefix(prefix): value for name, value in content["state_dict"].items() if name.startswith(prefix)
+    }
+    return Stage(file, state, content["fcnseg"] | {"steps": content.get("global_step", 0)})
+
+
+def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]) -> None:
+    """Copies a coarser net; only score layers and upsampling that it cannot have stay as they are.
+
+    Args:
+        model: the finer net.
+        stage: the coarser one.
+        new_layers: layers that the coarser net may lack; score layers among them stay zero.
+
+    Raises:
+        ValueError: names what is missing, what is left over, or whose shape differs; the model is left as it was.
+    """
+    ours, new = model.state_dict(), tuple(f"{layer}." for layer in new_layers)
+    missing = [name for name in ours if name not in stage.state and not name.startswith(new)]
+    left_over = [name for name in stage.state if name not in ours and not name.startswith("upsample")]
+    shapes = [name for name, value in stage.state.items() if name in ours and value.shape != ours[name].shape]
+    faults = [
+        ("lacks", missing),
+        ("has layers unknown to the finer net:", left_over),
+        ("has other shapes in", shapes),
+    ]
+    said = "; ".join(f"{what} {', '.join(names[:4])}" for what, names in faults if names)
+    if said:
+        raise ValueError(f"init_from={stage.path} is not the coarser form of this net: it {said}")
+    model.load_state_dict({name: value for name, value in stage.state.items() if name in ours}, strict=False)
