@@ -64,7 +64,7 @@ wheel-check: setup ## Build the wheel, install it elsewhere, compose every confi
 	$(UV) pip install --quiet --python "$$there/env" dist/*.whl \
 		--constraints requirements.lock --build-constraints requirements.lock; \
 	cp tests/wheel_check.py "$$there/"; mkdir "$$there/outside"; cd "$$there/outside"; \
-	../env/bin/python ../wheel_check.py; \
+	../env/bin/python ../wheel_check.py "$(CURDIR)"; \
 	../env/bin/python -m fcnseg.train trainer.max_steps=2 trainer.limit_val_batches=2
 
 lock: setup ## Remake requirements.lock from pyproject.toml; UPGRADE=--upgrade takes the newest versions

@@ -1,7 +1,8 @@
 """Composes every configuration that the installed package carries, and says which.
 
 `make wheel-check` runs this script from a folder outside the repository, with the Python of an environment
-that holds the wheel. It is no test of pytest: there, the package would be the repository's own.
+that holds the wheel; its argument is the repository, to see that the wheel lacks nothing. It is no test of
+pytest: there, the package would be the repository's own.
 """
 
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-import fcnseg
 from fcnseg.config import CONF_DIR, EXPERIMENTS_DIR, register
 
 Job = tuple[str, list[str]]  # the name of a configuration, and what is overridden in it
@@ -53,15 +53,22 @@ def composes(job: Job) -> bool:
     return True
 
 
+def missing(repository: Path) -> list[str]:
+    """The configurations of the repository that the installed package lacks."""
+    pairs = [(repository / "conf", CONF_DIR, "**/*.yaml"), (repository / "experiments", EXPERIMENTS_DIR, "*.yaml")]
+    return [
+        str(path.relative_to(repository))
+        for ours, installed, pattern in pairs
+        for path in sorted(ours.glob(pattern))
+        if not (installed / path.relative_to(ours)).is_file()
+    ]
+
+
 def main() -> int:
     """Compose everything; the exit status is 1 when anything failed."""
-    package = Path(fcnseg.__file__).parent
-    strays = [folder for folder in (CONF_DIR, EXPERIMENTS_DIR) if package not in folder.parents]
-    if strays:
-        print(
-            f"FAILED the installed package reads {strays[0]}, which is not inside {package}: "
-            "see tool.hatch.build.targets.wheel in pyproject.toml"
-        )
+    lacking = missing(Path(sys.argv[1]))
+    if lacking:
+        print(f"FAILED not in the wheel: {', '.join(lacking)}; see tool.hatch.build.targets.wheel in pyproject.toml")
         return 1
     register()
     with initialize_config_dir(str(CONF_DIR), version_base=None):

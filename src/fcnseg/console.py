@@ -58,8 +58,14 @@ def quiet_lightning() -> None:
 class ProgressBar(RichProgressBar):
     """Lightning's rich bar, without a number of epochs, which a training by steps does not know."""
 
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches of this epoch, fewer where the training ends in it; Lightning forgets accumulation here."""
+        remaining = (self.trainer.max_steps - self.trainer.global_step) * self.trainer.accumulate_grad_batches
+        return min(self.trainer.num_training_batches, remaining)
+
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch}"
+        return f"epoch {current_epoch + 1}"
 
 
 def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path) -> None:

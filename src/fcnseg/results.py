@@ -18,12 +18,10 @@ SCHEMA_VERSION = 1
 """Raised when a field of results.json changes its meaning."""
 
 NOT_HASHED = {
-    "data": ("root", "workers"),
-    "backbone": ("weights",),
-    "trainer": ("accelerator", "devices", "progress", "log_every"),
+    "data": {"root", "workers"},
+    "trainer": {"accelerator", "devices", "progress", "log_every"},
     "logger": None,
     "experiment": None,
-    "init_from": None,
 }
 """Parts of the configuration that do not change what is computed."""
 
@@ -53,16 +51,18 @@ def validation_fields(validation: Validation, classes: tuple[str, ...]) -> dict[
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Hashes a resolved configuration without paths, devices, workers and loggers.
+    """Hashes a resolved configuration without places, devices, workers and loggers.
 
     Args:
-        config: plain containers.
+        config: plain containers. Of a weights file only the name counts, of init_from only whether it is given.
     """
     kept = {}
     for key, value in config.items():
-        without = NOT_HASHED.get(key, ())
+        without = NOT_HASHED.get(key, set())
         if without is not None:
             kept[key] = {k: v for k, v in value.items() if k not in without} if isinstance(value, Mapping) else value
+    kept["backbone"]["weights"] = Path(kept["backbone"]["weights"] or "none").name
+    kept["init_from"] = kept["init_from"] is not None
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -144,9 +144,7 @@ def test_another_process_draws_the_same():
     )
     folder = str(Path(shapes.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": folder, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert run.stdout.strip() == digest(*open_split("val", 9, 64, 96, 1).read(8))
 
 

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
 from fcnseg.shapes import VOID, Batch
@@ -22,6 +22,7 @@ MASK_MODES = ("P", "L", "1")
 """PIL modes whose values are class numbers: palette, 8-bit grey, 1 bit."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """Images with masks, by number.
 
@@ -93,21 +94,21 @@ class ImageFiles:
         """
         pair = self.pairs[index]
         image = _open(pair.image, lambda file: np.asarray(file.convert("RGB")))
-        mask = _open(pair.mask, lambda file: self._labels(pair.mask, file))
+        mask = self._labels(pair.mask, *_open(pair.mask, lambda file: (file.mode, np.array(file))))
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{pair.image} is {image.shape[1]}x{image.shape[0]}, its mask {pair.mask} is {mask.shape[1]}x"
-                f"{mask.shape[0]} (width x height): they do not belong together"
+                f"{mask.shape[0]} (width x height): replace one of them, or take {pair.name} out of the split"
             )
         return image, mask
 
-    def _labels(self, path: Path, mask: Image.Image) -> Pixels:
-        if mask.mode not in MASK_MODES:
+    def _labels(self, path: Path, mode: str, values: NDArray[Any]) -> Pixels:
+        if mode not in MASK_MODES:
             raise ValueError(
-                f"the mask {path} has mode {mask.mode}; class numbers stand in palette (P) or 8-bit grey (L) "
+                f"the mask {path} has mode {mode}; class numbers stand in palette (P) or 8-bit grey (L) "
                 "PNGs: convert it"
             )
-        labels = np.array(mask, dtype=np.uint8)
+        labels = values.astype(np.uint8, copy=False)
         counts = np.bincount(labels.ravel(), minlength=256)
         wrong = [
             label for label in np.flatnonzero(counts).tolist() if label >= len(self.classes) and label != self.void
@@ -115,7 +116,7 @@ class ImageFiles:
         if wrong:
             raise ValueError(
                 f"the mask {path} holds {wrong[:5]}, which is neither a class (0..{len(self.classes) - 1}) nor "
-                f"void ({self.void})"
+                f"void ({self.void}): correct it, or take its id out of the split"
             )
         return labels
 
@@ -132,8 +133,8 @@ def _open(path: Path, use: Callable[[Image.Image], Read]) -> Read:
         with Image.open(path) as image:
             return use(image)
     except FileNotFoundError:
-        raise ValueError(f"{path} is gone; it was there when the data set was opened") from None
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is gone, and was there when the data set was opened: restore it") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} cannot be read as an image ({error}): restore it, or take its id out of the split"
         ) from error

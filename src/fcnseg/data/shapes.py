@@ -164,7 +164,7 @@ def _backdrop(rng: Generator, height: int, width: int) -> Array:
     canvas = colours[0] + (colours[1] - colours[0]) * (cloud + grain)
     if rng.random() < 0.6:
         horizon = Item(0.5 * width, rng.uniform(0.25, 0.7) * height, 1.0, rng.uniform(-0.3, 0.3))
-        depth = _frame(horizon, width + height, height, width)[3]
+        depth = _frame(horizon, float(width + height), height, width)[3]
         share = _unit((6.0 * cloud - depth) / rng.uniform(1.0, 8.0))
         canvas += share * (colours[2] + (colours[3] - colours[2]) * cloud - canvas)
     return canvas
@@ -207,7 +207,7 @@ def _photograph(canvas: Array, light: float, rng: Generator) -> Pixels:
     """Uneven light, a colour cast, a soft lens and a noisy sensor: the canvas as uint8 [height, width, 3]."""
     height, width = canvas.shape[1:]
     middle = Item(0.5 * width, 0.5 * height, 0.5 * width, light)
-    canvas *= rng.uniform(0.85, 1.15) + rng.uniform(0.0, 0.2) * _frame(middle, height, height, width)[2]
+    canvas *= rng.uniform(0.85, 1.15) + rng.uniform(0.0, 0.2) * _frame(middle, float(height), height, width)[2]
     canvas *= rng.uniform(0.92, 1.08, (3, 1, 1)).astype(np.float32)
     soft = rng.uniform(0.05, 0.25)
     for lines in (canvas, canvas.swapaxes(1, 2)):

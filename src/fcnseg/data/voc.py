@@ -74,7 +74,7 @@ def read_list(path: Path) -> list[str]:
         raise FileNotFoundError(f"there is no list {path}; the splits there are: {there}")
     names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names:
-        raise ValueError(f"the list {path} is empty")
+        raise ValueError(f"the list {path} is empty: write ids into it, one a line, or choose another split")
     if len(names) != len(set(names)):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"the list {path} names {', '.join(twice[:5])} more than once: remove the repeated lines")

@@ -1,0 +1,103 @@
+"""What every test shares: annotations that are checked, and the real data where it lies on this machine."""
+
+import math
+import os
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Types and shapes are checked from here on, so nothing may import fcnseg before. An int passes for a float, as in mypy.
+install_import_hook("fcnseg", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+torch.set_num_threads(2)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def data_root():
+    """The folder that holds VOCdevkit: FCNSEG_DATA, else shared/data beside the repository."""
+    return found(Path(os.environ.get("FCNSEG_DATA", SHARED / "data")), "the real data, or FCNSEG_DATA naming it")
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The folder of the golden outputs that are not in the repository."""
+    return found(SHARED / "reference", "the golden outputs")
+
+
+@pytest.fixture(scope="session")
+def assets():
+    """Golden numbers that travel with the tests."""
+    return Path(__file__).parent / "assets"
+
+
+def found(folder, what):
+    if not folder.is_dir():
+        pytest.skip(f"needs {what}: there is no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def narrow_vgg():
+    """VGG 16 layer by layer, with hardly any channels: its geometry at no cost."""
+    from fcnseg.backbones.layers import Conv, Tap
+    from fcnseg.backbones.vgg16 import VGG16
+
+    def width(channels):
+        return channels if channels == 3 else 2 + channels // 512
+
+    def narrowed(layer):
+        if isinstance(layer, Conv):
+            return replace(layer, inputs=width(layer.inputs), outputs=width(layer.outputs))
+        return replace(layer, channels=width(layer.channels)) if isinstance(layer, Tap) else layer
+
+    class NarrowVGG(VGG16):
+        @classmethod
+        def make_layers(cls, padding, dropout):
+            return tuple(narrowed(layer) for layer in super().make_layers(padding, dropout))
+
+    return NarrowVGG
+
+
+@pytest.fixture(scope="session")
+def golden_blobs():
+    """The rule of the golden outputs: weights of every convolution of a net, from a seed and the layer's name."""
+
+    def layer(name, shape, seed):
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        weight = random.standard_normal(shape, dtype=np.float32)
+        weight *= np.float32(math.sqrt(2 / math.prod(shape[1:])))
+        return [weight, random.standard_normal(shape[0], dtype=np.float32) * np.float32(0.05)]
+
+    def blobs(model, seed):
+        convolutions = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Conv2d)]
+        return {
+            name.rpartition(".")[2]: layer(name.rpartition(".")[2], tuple(module.weight.shape), seed)
+            for name, module in convolutions
+        }
+
+    return blobs
+
+
+@pytest.fixture(scope="session")
+def empty_vgg():
+    """Builds VGG 16 without the seconds that initialising 134 million numbers takes; weights are undefined."""
+
+    def build(**options):
+        from fcnseg.backbones.vgg16 import VGG16
+        from fcnseg.weights.normalization import CAFFE
+
+        with torch.device("meta"):
+            backbone = VGG16(**options)
+        backbone.to_empty(device="cpu")
+        backbone.normalize_with(CAFFE)
+        return backbone
+
+    return build

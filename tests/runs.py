@@ -1,0 +1,88 @@
+"""Composes configurations and runs the commands: in this process, which saves the imports, or in one of their own."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.singleton import Singleton
+from omegaconf import OmegaConf
+
+from fcnseg.config import CONF_DIR, register
+
+SOURCE = CONF_DIR.parent / "src"
+SMALL = (
+    *("data.height=32", "data.width=48", "data.train_count=6", "data.val_count=5", "data.crop=32", "data.batch_size=2"),
+    *("data.workers=0", "trainer.max_steps=2", "trainer.val_every=1", "trainer.limit_val_batches=2"),
+    *("trainer.log_every=1", "trainer.accelerator=cpu", "trainer.progress=false"),
+)
+"""Overrides for a training of drawn shapes that takes a second."""
+
+
+def composed(*overrides, name="train"):
+    """Returns the configuration that a command line of these overrides would run with, as plain dataclasses."""
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return OmegaConf.to_object(compose(name, overrides=list(overrides)))
+
+
+def trained(folder, *overrides):
+    """Trains in this process and returns what results.json says."""
+    from fcnseg.train import train
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with mock.patch.dict(os.environ):
+        return train(composed(*overrides), folder)
+
+
+def state_of(folder):
+    """Returns the net's tensors in a run's last checkpoint."""
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def equal_states(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def main(module, *arguments):
+    """Runs a command in this process, command line and all; returns its exit status."""
+    state = Singleton.get_state()
+    command = importlib.import_module(f"fcnseg.{module}").main
+    try:
+        with mock.patch.dict(os.environ), mock.patch.object(sys, "argv", [f"fcnseg.{module}", *arguments]):
+            command()
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        Singleton.set_state(state)
+    return 0
+
+
+def run(module, *arguments, cwd, **environment):
+    """Runs a command in a process of its own, from a folder outside the repository."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "LOCAL_RANK")}
+    paths = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", f"fcnseg.{module}", *arguments],
+        cwd=cwd,
+        env=inherited | threads | {"PYTHONPATH": paths} | environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+
+
+def said(text):
+    """Returns what a command printed, as one line without colours and without breaks."""
+    return " ".join(text.split())
+
+
+def snapshot(folder):
+    """Returns the bytes of every file in a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}

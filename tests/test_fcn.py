@@ -1,0 +1,416 @@
+"""The net: the authors' outputs, any size, and scores that lie where they belong."""
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+import fcnseg
+from fcnseg.backbones.squeezenet import SqueezeNet
+from fcnseg.backbones.vgg16 import VGG16
+from fcnseg.fcn import AT_ONCE_SCALES, FCN, LearnedUpsampling, Upsampling, bilinear_kernel, fuse
+from fcnseg.geometry import IMAGE, Grid
+from fcnseg.shapes import Features
+from fcnseg.weights.caffe import load_blobs
+from fcnseg.weights.normalization import Normalization
+
+PLAIN = Normalization("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def difference(ours, theirs):
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def randomised(net, seed=0):
+    """Fills the score layers, which start at zero, and turns dropout off."""
+    torch.manual_seed(seed)
+    for layer in net.score_layers:
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
+    return net.eval()
+
+
+def noise(*shape, seed=0):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- the authors' outputs
+
+NETS = {
+    "voc-fcn32s": (32, None),
+    "voc-fcn16s": (16, None),
+    "voc-fcn8s": (8, None),
+    "voc-fcn8s-atonce": (8, AT_ONCE_SCALES),
+}
+
+
+@pytest.fixture(scope="module")
+def shared_vgg(empty_vgg):
+    return empty_vgg()
+
+
+@pytest.fixture(scope="module")
+def blobs_of_seed(shared_vgg, golden_blobs):
+    """Weights of one seed for all layers that any of the nets has; only the last seed's are held."""
+    held = {}
+
+    def blobs(seed):
+        if seed not in held:
+            held.clear()
+            held[seed] = golden_blobs(FCN(shared_vgg, 21, 8), seed)
+        return held[seed]
+
+    yield blobs
+    held.clear()
+
+
+def check_golden(file, net_name, backbone, blobs_of_seed):
+    golden = np.load(file)
+    stride, scales = NETS[net_name]
+    net = FCN(backbone, 21, stride, scales=scales).eval()
+    names = {name.rpartition(".")[2] for name, _ in net.named_modules()}
+    blobs = {name: blob for name, blob in blobs_of_seed(int(golden["seed"])).items() if name in names}
+    load_blobs(net, blobs)
+    with torch.inference_mode():
+        logits = net(torch.from_numpy(golden["image_rgb"]).permute(2, 0, 1)[None])[0]
+    error = difference(logits, torch.from_numpy(golden["logits"]))
+    print(f"{file.name}: {error:.1e}")
+    assert error <= 1e-5
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_logits_are_those_of_the_authors_definition(name, assets, shared_vgg, blobs_of_seed):
+    check_golden(assets / f"synthetic_{name}_seed1_41x53.npz", name, shared_vgg, blobs_of_seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETS)
+def test_logits_of_a_photograph_are_those_of_the_authors_definition(name, reference, shared_vgg, blobs_of_seed):
+    check_golden(reference / f"photo_{name}_seed0_100x67.npz", name, shared_vgg, blobs_of_seed)
+
+
+# ---- what can be said without running
+
+PARAMETERS = 134_346_581
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "crops"),
+    [
+        ("fcn32s", PARAMETERS, (19,)),
+        ("fcn16s", PARAMETERS + 10_773, (5, 27)),
+        ("fcn8s", PARAMETERS + 10_773 + 5_397, (5, 9, 31)),
+        ("fcn8s_atonce", PARAMETERS + 10_773 + 5_397, (5, 9, 31)),
+    ],
+)
+def test_describe_says_the_papers_numbers(name, parameters, crops):
+    with torch.device("meta"):
+        said = fcnseg.create_model(name).describe()
+    assert (said.receptive_field, said.max_stride, said.conv_layers) == (404, 32, 16)
+    assert (said.parameters, said.crops) == (parameters, crops)
+
+
+@pytest.mark.parametrize("padding", [100, "same"])
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_described_crops_are_those_that_are_made(stride, padding, narrow_vgg, monkeypatch):
+    net, made = FCN(narrow_vgg(padding), 3, stride), []
+
+    def crop_to(grid, target, real=Grid.crop_to):
+        cells = real(grid, target)
+        made.append(cells)
+        return cells
+
+    monkeypatch.setattr(Grid, "crop_to", crop_to)
+    net(noise(1, 3, 50, 70))
+    monkeypatch.undo()
+    assert net.describe().crops == tuple(made)
+
+
+def test_learned_upsampling_counts_as_parameters():
+    with torch.device("meta"):
+        fixed, learned = (FCN(VGG16(), 21, 8, learn_intermediate=learn, learn_final=learn) for learn in (False, True))
+    assert learned.describe().parameters - fixed.describe().parameters == 21 * 21 * (4**2 + 4**2 + 16**2)
+
+
+# ---- upsampling
+
+
+def transposed(scores, kernel, factor):
+    """Bilinear upsampling as Caffe does it: a transposed convolution, each class for itself."""
+    filters = bilinear_kernel(kernel).to(scores.dtype).expand(scores.shape[1], 1, -1, -1)
+    return functional.conv_transpose2d(scores, filters, stride=factor, groups=scores.shape[1])
+
+
+SHAPES = [(1, 1), (1, 5), (4, 3), (7, 6)]
+KERNELS = [(4, 2), (3, 2), (8, 4), (7, 4), (16, 8), (63, 32), (64, 32), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("kernel", "factor"), KERNELS)
+def test_fixed_upsampling_is_the_transposed_convolution(kernel, factor, shape):
+    torch.manual_seed(0)
+    ours = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    fine, expected = Upsampling(3, kernel, factor)(ours), transposed(theirs, kernel, factor)
+    assert fine.shape == expected.shape == (2, 3, *((side - 1) * factor + kernel for side in shape))
+    assert difference(fine, expected) < 1e-12
+    pull = torch.randn_like(expected)
+    fine.backward(pull)
+    expected.backward(pull)
+    assert difference(ours.grad, theirs.grad) < 1e-12
+
+
+@pytest.mark.parametrize(("kernel", "factor"), KERNELS)
+@pytest.mark.parametrize("layer", [Upsampling, LearnedUpsampling])
+def test_upsampling_cuts_the_window_that_is_asked_for(layer, kernel, factor):
+    scores = torch.randn(1, 3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    upsampling = layer(3, kernel, factor).double()
+    whole = transposed(scores, kernel, factor)
+    assert difference(upsampling(scores), whole) < 1e-12
+    assert difference(upsampling(scores, 1), whole[:, :, 1:, 1:]) < 1e-12
+    rows, columns = whole.shape[2] - 2, whole.shape[3] - 3
+    assert difference(upsampling(scores, 1, (rows, columns)), whole[:, :, 1 : 1 + rows, 1 : 1 + columns]) < 1e-12
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 64, 63])
+def test_the_bilinear_kernel_follows_the_authors_rule(size):
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 == 1 else factor - 0.5
+    rows, columns = np.ogrid[:size, :size]
+    expected = (1 - abs(rows - centre) / factor) * (1 - abs(columns - centre) / factor)
+    np.testing.assert_allclose(bilinear_kernel(size).numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [16, 8, 4])
+def test_learned_upsampling_starts_where_the_fixed_one_stays(stride):
+    net = randomised(FCN(SqueezeNet(), 4, stride)).double()
+    learned = FCN(net.backbone, 4, stride, learn_intermediate=True, learn_final=True).double().eval()
+    learned.load_state_dict(net.state_dict(), strict=False)
+    images = noise(1, 3, 45, 38)
+    assert difference(learned(images), net(images)) < 1e-9
+
+
+def test_scores_in_half_precision_are_upsampled_in_full():
+    net = FCN(SqueezeNet(), 2, 16)
+    features = net.scores(noise(1, 3, 33, 33))
+    logits = net.upsample(Features(features.tensor.bfloat16(), features.grid), (33, 33))
+    assert logits.dtype == torch.float32
+
+
+# ---- any size
+
+
+@pytest.fixture(scope="module")
+def small_nets(narrow_vgg):
+    """Nets whose score layers are zero, so that any gap between the maps shows in shapes alone."""
+    nets = {("squeezenet", 0): FCN(SqueezeNet(100), 2, 4), ("squeezenet", "same"): FCN(SqueezeNet(), 2, 4)}
+    for padding in (100, "same"):
+        nets["vgg16", padding] = FCN(narrow_vgg(padding), 2, 8)
+    return nets
+
+
+@pytest.fixture(scope="module")
+def at_stride(small_nets):
+    made = {}
+
+    def net(backbone, padding, stride):
+        key = (backbone, padding, stride)
+        if key not in made:
+            made[key] = FCN(small_nets[backbone, padding].backbone, 2, stride).eval()
+        return made[key]
+
+    return net
+
+
+SQUEEZENETS = [("squeezenet", padding, stride) for padding in (0, "same") for stride in (16, 8, 4)]
+VGGS = [("vgg16", padding, stride) for padding in (100, "same") for stride in (32, 16, 8)]
+
+
+@pytest.mark.parametrize(("backbone", "padding", "stride"), SQUEEZENETS + VGGS)
+@given(height=st.integers(1, 70), width=st.integers(1, 70))
+@settings(max_examples=12, deadline=None)
+def test_logits_have_the_images_size(backbone, padding, stride, height, width, at_stride):
+    with torch.inference_mode():
+        logits = at_stride(backbone, padding, stride)(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+    assert logits.shape == (1, 2, height, width)
+
+
+@pytest.mark.parametrize(("backbone", "padding", "stride"), SQUEEZENETS + VGGS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (33, 31), (65, 97)])
+def test_logits_have_the_images_size_at_the_edges(backbone, padding, stride, size, at_stride):
+    with torch.inference_mode():
+        logits = at_stride(backbone, padding, stride)(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    assert logits.shape == (1, 2, *size)
+
+
+def test_padding_that_leaves_pixels_unscored_is_refused():
+    with pytest.raises(ValueError, match=r"cover 15x15 pixels of an image of 40x40: backbone.padding is too small"):
+        FCN(SqueezeNet(0), 2, 16)(noise(1, 3, 40, 40))
+
+
+# ---- batches
+
+
+@pytest.mark.parametrize(("backbone", "stride"), [("squeezenet", 16), ("squeezenet", 4), ("vgg16", 8)])
+def test_a_batch_of_equal_sizes_equals_its_single_images(backbone, stride, narrow_vgg):
+    net = randomised(FCN(narrow_vgg() if backbone == "vgg16" else SqueezeNet(), 5, stride)).double()
+    images = noise(3, 3, 37, 52)
+    with torch.inference_mode():
+        together, apart = net(images), torch.cat([net(image[None]) for image in images])
+    assert difference(together, apart) < 1e-12
+
+
+def test_what_lies_in_the_pad_does_not_matter():
+    net = randomised(FCN(SqueezeNet(), 3, 8)).double()
+    images, sizes = noise(2, 3, 48, 48), torch.tensor([[48, 30], [21, 48]])
+    other = images.clone()
+    other[0, :, :, 30:] = 255 - other[0, :, :, 30:]
+    other[1, :, 21:] = 0
+    with torch.inference_mode():
+        assert torch.equal(net(images, sizes), net(other, sizes))
+        assert not torch.equal(net(images), net(other))
+
+
+def test_the_pad_is_zero_after_normalisation():
+    net = randomised(FCN(SqueezeNet(), 3, 16)).double()
+    image = noise(1, 3, 32, 48)
+    mean = net.backbone.mean * net.backbone.normalization.scale
+    filled = image.double()
+    filled[:, :, :, 33:] = mean[:, None, None]
+    with torch.inference_mode():
+        assert difference(net(image, torch.tensor([[32, 33]])), net(filled)) < 1e-9
+
+
+# ---- scores lie where they belong
+
+
+def evened(net):
+    """Makes every filter flat and positive, so that the answer to a bright pixel is symmetric about it."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            torch.nn.init.zeros_(module.bias)
+    return net.double().eval()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "padding", "stride", "side"),
+    [("squeezenet", padding, stride, 448) for padding in (0, "same") for stride in (16, 8, 4)]
+    + [("vgg16", padding, stride, 640) for padding in (100, "same") for stride in (32, 16, 8)],
+)
+@pytest.mark.parametrize("axis", [2, 3])
+def test_the_answer_to_a_pixel_is_centred_on_it(backbone, padding, stride, side, axis, narrow_vgg):
+    trunk = {"squeezenet": SqueezeNet, "vgg16": narrow_vgg}[backbone]
+    thin = 1 if padding == "same" else 101
+    net = evened(FCN(trunk(padding, PLAIN, 0.0), 2, stride))
+    period = max(net.backbone.grids)
+    pixels = torch.arange(period) + side // 2
+    images = torch.zeros(period, 3, thin, side, dtype=torch.float64)
+    images[torch.arange(period), :, thin // 2, pixels] = 1000
+    with torch.inference_mode():
+        answer = net(images if axis == 3 else images.transpose(2, 3))[:, 0].sum(4 - axis)
+    assert answer[:, [0, -1]].abs().max() == 0
+    distances = torch.arange(side) - pixels[:, None]
+    assert abs(float((answer * distances).sum() / answer.sum())) < 1e-9
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_moving_the_image_by_the_largest_stride_moves_the_logits_alike(stride, narrow_vgg):
+    net = randomised(FCN(narrow_vgg(100, PLAIN), 3, stride)).double()
+    images = torch.zeros(1, 3, 96, 96, dtype=torch.float64)
+    images[:, :, 24:40, 30:42] = noise(1, 3, 16, 12).double()
+    moved = torch.zeros_like(images)
+    moved[:, :, 56:72, 62:74] = images[:, :, 24:40, 30:42]
+    with torch.inference_mode():
+        here, there = net(images), net(moved)
+    assert float((here - here.mean((2, 3), keepdim=True)).abs().max()) > 0
+    # The pad of 100 carries biases from farther away than the image moves, so compare with the same image without.
+    empty = net(torch.zeros_like(images))
+    assert difference((there - empty)[:, :, 32:, 32:], (here - empty)[:, :, :-32, :-32]) < 1e-9
+
+
+# ---- fusing
+
+
+def features(rows, columns, grid, value=1.0):
+    return Features(torch.full((1, 2, rows, columns), value, dtype=torch.float64), grid)
+
+
+def test_fusing_adds_on_the_cells_that_both_have():
+    ramp = torch.arange(35.0).reshape(1, 1, 5, 7)
+    coarse, skip = Features(ramp, Grid(8, 12.0, 9)), Features(10 * ramp, Grid(8, -4.0, 30))
+    fused = fuse(coarse, skip)
+    assert fused.grid == Grid(8, 12.0, 30)
+    assert torch.equal(fused.tensor, ramp[:, :, :3, :5] + 10 * ramp[:, :, 2:, 2:])
+    assert torch.equal(fuse(skip, coarse).tensor, fused.tensor)
+    assert fuse(skip, coarse).grid == fused.grid
+
+
+@pytest.mark.parametrize("grid", [Grid(8, 1.0), Grid(8, 0.5), Grid(16, 0.0)])
+def test_fusing_cells_that_never_coincide_is_refused(grid):
+    with pytest.raises(ValueError, match="do not coincide"):
+        fuse(features(3, 3, Grid(8, 0.0)), features(3, 3, grid))
+
+
+# ---- building
+
+
+def test_score_layers_start_at_zero_and_so_do_logits():
+    net = FCN(SqueezeNet(), 21, 4)
+    assert [name for name, module in net.named_modules() if module in net.score_layers] == [
+        "score_fr",
+        "score_pool3",
+        "score_pool2",
+    ]
+    assert not net(noise(1, 3, 40, 40)).any()
+
+
+def test_scales_weigh_the_skips():
+    net = randomised(FCN(SqueezeNet(), 3, 4)).double()
+    scaled = FCN(net.backbone, 3, 4, scales={8: 0.5, 4: 0.25}).double().eval()
+    scaled.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        net.score_pool3.weight *= 0.5
+        net.score_pool2.weight *= 0.25
+    images = noise(1, 3, 40, 40)
+    assert difference(scaled(images), net(images)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output_stride": 32}, r"output_stride=32 .* SqueezeNet: its coarsest map has stride 16; choose one of 16, 8"),
+        ({"output_stride": 2}, r"output_stride=2 .* it has no such map; choose one of 16, 8, 4"),
+        ({"num_classes": 1}, r"num_classes counts background, so it is at least 2, not 1"),
+        ({"scales": {32: 0.1}}, r"model.scales names strides \[32\] that SqueezeNet lacks"),
+    ],
+)
+def test_what_the_backbone_cannot_give_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FCN(SqueezeNet(), **{"num_classes": 3, "output_stride": 16} | options)
+
+
+@pytest.mark.parametrize(("name", "strides"), [("fcn16s", [16]), ("fcn8s", [16, 8]), ("fcn8s_atonce", [16, 8])])
+def test_create_model_knows_the_nets_by_name(name, strides):
+    net = fcnseg.create_model(name, backbone="squeezenet", num_classes=4, dropout=0.25)
+    assert (net.strides, net.num_classes, net.backbone.get_submodule("drop9").p) == (strides, 4, 0.25)
+    assert net.scales == (AT_ONCE_SCALES if name == "fcn8s_atonce" else {})
+    assert net.training
+
+
+def test_create_model_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="there is no model 'fcn4s'; choose one of fcn32s, fcn16s, fcn8s"):
+        fcnseg.create_model("fcn4s")
+    with pytest.raises(ValueError, match="its coarsest map has stride 16"):
+        fcnseg.create_model("fcn32s", backbone="squeezenet")
+    with pytest.raises(ValueError, match="resnet is no backbone; choose one of squeezenet, vgg16"):
+        fcnseg.create_model("fcn8s", backbone="resnet")
+
+
+def test_shapes_are_checked_while_the_tests_run():
+    with pytest.raises(jaxtyping.TypeCheckError, match="n c h w"):
+        FCN(SqueezeNet(), 2, 16)(torch.zeros(3, 40, 40))
+    assert IMAGE == Grid(1, 0, 1)
