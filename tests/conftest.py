@@ -45,25 +45,30 @@ def found(folder, what):
 
 
 @pytest.fixture(scope="session")
-def narrow_vgg():
-    """VGG 16 layer by layer, with hardly any channels: its geometry at no cost."""
-    from fcnseg.backbones.layers import Conv, Tap
-    from fcnseg.backbones.vgg16 import VGG16
+def narrow():
+    """Backbones with a fraction of their channels, layer by layer: their geometry at no cost."""
+    from fcnseg.backbones import backbone_class
+    from fcnseg.backbones.layers import Concat, Conv, Tap
 
-    def width(channels):
-        return channels if channels == 3 else 2 + channels // 512
-
-    def narrowed(layer):
+    def narrowed(layer, divisor):
+        if isinstance(layer, Concat):
+            return Concat(tuple(tuple(narrowed(inner, divisor) for inner in path) for path in layer.paths))
         if isinstance(layer, Conv):
-            return replace(layer, inputs=width(layer.inputs), outputs=width(layer.outputs))
-        return replace(layer, channels=width(layer.channels)) if isinstance(layer, Tap) else layer
+            inputs = layer.inputs if layer.inputs == 3 else layer.inputs // divisor
+            return replace(layer, inputs=inputs, outputs=layer.outputs // divisor)
+        return replace(layer, channels=layer.channels // divisor) if isinstance(layer, Tap) else layer
 
-    class NarrowVGG(VGG16):
-        @classmethod
-        def make_layers(cls, padding, dropout):
-            return tuple(narrowed(layer) for layer in super().make_layers(padding, dropout))
+    def narrow(name):
+        full, divisor = backbone_class(name), {"vgg16": 32, "squeezenet": 16}[name]
 
-    return NarrowVGG
+        class Narrow(full):
+            @classmethod
+            def make_layers(cls, padding, dropout):
+                return tuple(narrowed(layer, divisor) for layer in full.make_layers(padding, dropout))
+
+        return Narrow
+
+    return narrow
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from fcnseg.geometry import IMAGE, Grid, bilinear_kernel_size
 
 CONV = (3, 1, 1)
 POOL = (2, 2, 0)
-POOL3 = (CONV[:2] + (100,), CONV, POOL, CONV, CONV, POOL, CONV, CONV, CONV, POOL)
+POOL3 = ((3, 1, 100), CONV, POOL, CONV, CONV, POOL, CONV, CONV, CONV, POOL)
 POOL4 = (*POOL3, CONV, CONV, CONV, POOL)
 VGG16 = (*POOL4, CONV, CONV, CONV, POOL, (7, 1, 0), (1, 1, 0))
 CAFFENET = (

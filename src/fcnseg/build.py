@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,6 @@ from fcnseg.task import SegmentationTask
 from fcnseg.weights.normalization import Normalization, stated
 from fcnseg.weights.stages import read_stage, start_from_coarser
 
-SET_KEYS = ("root", "year", "height", "width", "seed")
-"""Keys of data that one data set needs and another does not know."""
-
 
 def open_source(data: DataConfig, part: str) -> Source:
     """Opens the training or the validation images.
@@ -47,11 +44,14 @@ def open_source(data: DataConfig, part: str) -> Source:
     known = inspect.signature(opener).parameters
     count = data.train_count if part == "train" else data.val_count
     split = data.train_split if part == "train" else data.val_split
-    offered = {key: getattr(data, key) for key in SET_KEYS} | {"split": split, "count": count}
-    if missing := [key for key in known if offered[key] is None]:
-        raise ValueError(f"data={data.name} needs data.{missing[0].replace('count', f'{part}_count')}: set it")
-    if strange := [key for key, value in offered.items() if value is not None and key not in known]:
-        raise ValueError(f"data.{strange[0]}={offered[strange[0]]} has no meaning for data={data.name}: leave it out")
+    keys = [field.name for field in fields(data) if field.metadata.get("of_set")]
+    offered = {key: getattr(data, key) for key in keys} | {"split": split, "count": count}
+    for key, value in offered.items():
+        name = f"data.{part}_{key}" if key in ("count", "split") else f"data.{key}"
+        if value is None and key in known:
+            raise ValueError(f"data={data.name} needs {name}: set it")
+        if value is not None and key not in known:
+            raise ValueError(f"{name}={value} has no meaning for data={data.name}: leave it out")
     source: Source = opener(**{key: offered[key] for key in known})
     return source
 

@@ -31,6 +31,11 @@ def pinned(key: str) -> Any:
     return II(f"recipe.settings.{key}")
 
 
+def of_set() -> Any:
+    """Marks a key that some data sets need and others do not know: an argument of their open_split."""
+    return field(default=None, metadata={"of_set": True})
+
+
 @dataclass
 class ModelConfig:
     """The net on top of the backbone."""
@@ -76,10 +81,17 @@ class SuitedConfig:
     """What recipe=modern takes for a data set: sizes that fit its images."""
 
     max_steps: int = MISSING
+    """Optimiser steps."""
     val_every: int = MISSING
+    """Steps between validations."""
     batch_size: int = MISSING
+    """Crops per step."""
     crop: int = MISSING
+    """Side of the crops, pixels."""
     lr: float = MISSING
+    """Learning rate of weights."""
+    head_lr_factor: float = 1.0
+    """Learning rate of score layers over that of the rest."""
 
 
 @dataclass
@@ -90,15 +102,15 @@ class DataConfig:
     """Named in results and run folders."""
     format: str = MISSING
     """A module of fcnseg.data with a function open_split."""
-    root: str | None = None
+    root: str | None = of_set()
     """Folder on disk."""
-    year: str | None = None
+    year: str | None = of_set()
     """VOC's year."""
-    height: int | None = None
+    height: int | None = of_set()
     """Of drawn images, pixels."""
-    width: int | None = None
+    width: int | None = of_set()
     """Of drawn images, pixels."""
-    seed: int | None = None
+    seed: int | None = of_set()
     """Of drawn images."""
     train_count: int | None = None
     """Number of drawn training images."""
@@ -135,6 +147,7 @@ class RecipeConfig:
     """A protocol: values that only make sense together."""
 
     name: str = MISSING
+    """Named in results."""
     source: str = MISSING
     """Where the values come from."""
     staged: bool = False
@@ -191,7 +204,7 @@ class TrainerConfig:
     """Steps between validations; the last weights are always validated."""
     limit_val_batches: int | None = None
     """Validate on this many images per process only."""
-    clip: float | None = None
+    clip: float | None = pinned("trainer.clip")
     """Largest norm of the gradient."""
     precision: str = pinned("trainer.precision")
     """auto (bf16-mixed where the GPU has it, else 32-true), 32-true, 64-true, bf16-mixed, 16-mixed."""
@@ -210,11 +223,15 @@ class EvaluationTrainerConfig:
     """What evaluation runs on."""
 
     accelerator: str = "auto"
+    """auto, cpu or gpu."""
     devices: Any = 1
+    """Number of processes, or a list of GPUs."""
     precision: str | None = None
     """null takes the training's."""
     limit_val_batches: int | None = None
+    """Score this many images per process only."""
     progress: bool = True
+    """Show a progress bar."""
 
 
 @dataclass
@@ -234,6 +251,7 @@ class ExperimentConfig:
     """A table or figure of the paper, when the primary is one."""
 
     title: str | None = None
+    """Named in results."""
     rows: dict[str, list[str]] = field(default_factory=dict)
     """{row: overrides}."""
     paper: dict[str, Any] = field(default_factory=dict)

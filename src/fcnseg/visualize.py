@@ -52,7 +52,7 @@ def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Pixels]:
     return masks
 
 
-def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side: int = 320) -> Image.Image:
+def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side: int = 256) -> Image.Image:
     """Draws images, truth and predictions in rows, with a legend of the classes that occur.
 
     Args:
@@ -65,12 +65,17 @@ def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side
     samples = [dataset[Draw(int(index))] for index in chosen]
     predictions = predict_masks(net, [sample.image for sample in samples])
     rows = [
-        [sample.image, colourise(sample.mask, dataset.source.void), overlay(sample.image, prediction)]
+        [
+            sample.image,
+            colourise(sample.mask, dataset.source.void),
+            colourise(prediction),
+            overlay(sample.image, prediction),
+        ]
         for sample, prediction in zip(samples, predictions, strict=True)
     ]
     shown = {int(label) for mask in [*(s.mask for s in samples), *predictions] for label in np.unique(mask)}
     names = {label: name for label, name in enumerate(dataset.source.classes) if label in shown}
-    return grid(rows, ("image", "truth", "prediction"), names, side)
+    return grid(rows, ("image", "truth", "prediction", "overlay"), names, side)
 
 
 def grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], names: dict[int, str], side: int) -> Image.Image:

@@ -98,6 +98,15 @@ def test_a_file_deleted_after_opening_is_named(source, kind):
     source.read(0)
 
 
+def test_a_mask_with_a_damaged_header_is_named(source):
+    path = source.pairs[1].mask
+    content = bytearray(path.read_bytes())
+    content[11] = 5  # the length of the first chunk
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path} cannot be read as an image .*: restore it"):
+        source.read(1)
+
+
 def test_the_size_of_a_damaged_photograph_names_it(source):
     path = source.pairs[1].image
     path.write_bytes(b"no image")

@@ -93,7 +93,7 @@ class ImageFiles:
             ValueError: names the file that cannot be read, whose mode or labels are wrong, or whose size differs.
         """
         pair = self.pairs[index]
-        image = _open(pair.image, lambda file: np.asarray(file.convert("RGB")))
+        image = _open(pair.image, lambda file: np.array(file.convert("RGB")))
         mask = self._labels(pair.mask, *_open(pair.mask, lambda file: (file.mode, np.array(file))))
         if image.shape[:2] != mask.shape:
             raise ValueError(

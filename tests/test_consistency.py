@@ -1,0 +1,146 @@
+"""What cannot work is refused with the key and the remedy, before data, weights or devices are touched."""
+
+import pytest
+from runs import composed, trained
+
+from fcnseg import build
+from fcnseg.consistency import check
+
+HEAVY = ("recipe=pami_heavy", "backbone=squeezenet", "optimizer.lr=1e-10")
+
+REFUSED = {
+    "a summed loss with the rate of a mean one": (
+        ["recipe=pami_heavy", "model=fcn32s", "backbone=vgg16", "optimizer.lr=1e-2"],
+        r"loss\.reduction=sum .* optimizer\.lr=0\.01 would diverge: take at most 1e-07 .*, or loss\.reduction=mean",
+    ),
+    "a stride that the backbone lacks": (
+        ["model=fcn32s", "backbone=squeezenet"],
+        r"model\.output_stride=32 is not to be had from SqueezeNet: its coarsest map has stride 16; choose one of 16, 8",
+    ),
+    "scales at a stride that the backbone lacks": (
+        ["model.scales={32: 0.1}"],
+        r"model\.scales names strides \[32\] that SqueezeNet lacks",
+    ),
+    "a finer net without the coarser one": (
+        ["model=fcn16s", "recipe=pami_heavy", "backbone=vgg16", "data=voc2012", "data.root=/"],
+        r"starts from a finished fcn32s. First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
+        r"recipe=pami_heavy data=voc2012\nthen add init_from=RUN_FOLDER",
+    ),
+    "the finest net without the one before": (
+        ["model=fcn8s", "recipe=cvpr2015", "backbone=vgg16"],
+        r"fcn8s starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
+        r"recipe=cvpr2015 data=shapes\nthen add init_from=RUN_FOLDER",
+    ),
+    "the finer net of a light backbone": (
+        ["model=fcn8s", *HEAVY],
+        r"starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=squeezenet ",
+    ),
+    "whole images in batches": (
+        ["model=fcn16s", *HEAVY, "data.batch_size=20"],
+        r"data\.batching=whole passes one image at a time, not data\.batch_size=20: set data\.batch_size=1 "
+        r"trainer\.accumulate=20, or data\.batching=groups",
+    ),
+    "crops without a size": (
+        ["data.crop=null"],
+        r"data\.batching=crop needs data\.crop, .*; or data\.batching=whole",
+    ),
+    "a crop of whole images": (
+        ["data.batching=groups", "data.scale=null"],
+        r"data\.crop and data\.scale belong to data\.batching=crop, not groups: set them to null",
+    ),
+    "a scale of padded images": (
+        ["data.batching=pad", "data.crop=null"],
+        r"data\.crop and data\.scale belong to data\.batching=crop, not pad: set them to null",
+    ),
+    "padded batches under a published recipe": (
+        ["model=fcn16s", *HEAVY, "data.batching=pad"],
+        r"data\.batching=pad .* recipe=pami_heavy does not allow: take data\.batching=whole",
+    ),
+    "too little padding, light": (
+        ["backbone.padding=0"],
+        r"backbone\.padding=0 is too small for squeezenet .*: leave it out, or take backbone\.padding=same",
+    ),
+    "too little padding": (
+        ["backbone=vgg16", "backbone.padding=10"],
+        r"backbone\.padding=10 is too small for vgg16 .*: leave it out, or take backbone\.padding=same",
+    ),
+    "padding of another kind": (["backbone.padding=valid"], r'backbone\.padding must be "same" or a number of pixels'),
+    "a mean without its scale": (
+        ["backbone.mean=[120,110,100]"],
+        r"backbone\.mean and backbone\.std need backbone\.normalization=caffe or torchvision",
+    ),
+    "a mean on the other scale": (
+        ["backbone.mean=[120,110,100]", "backbone.normalization=torchvision"],
+        r"backbone\.mean=.* give the mean on 0\.\.1, or set backbone\.normalization=caffe",
+    ),
+    "an unknown optimizer": (["optimizer.name=lion"], r"optimizer\.name must be one of sgd, adamw, not 'lion'"),
+    "an unknown schedule": (["optimizer.schedule=cosine"], r"optimizer\.schedule must be one of fixed, poly"),
+    "an unknown loss": (["loss.reduction=median"], r"loss\.reduction must be one of sum, mean, image_mean"),
+    "an unknown choice of what is trained": (["model.train=tail"], r"model\.train must be one of all, head"),
+    "an unknown rule for biases": (["optimizer.bias_rule=none"], r"optimizer\.bias_rule must be all or score"),
+    "an unknown backbone": (["backbone.name=resnet"], r"backbone\.name=resnet is no backbone; choose one of .*vgg16"),
+    "dropout of everything": (["backbone.dropout=1"], r"backbone\.dropout must be at least 0 and below 1"),
+    "a recipe without a rate for the backbone": (
+        ["model=fcn16s", "recipe=pami_heavy", "backbone=squeezenet"],
+        r"recipe=pami_heavy gives no learning rate for squeezenet 16s: set optimizer\.lr",
+    ),
+    "no steps": (["trainer.max_steps=0"], r"trainer\.max_steps, .* must be at least 1"),
+    "no accumulation": (["trainer.accumulate=0"], r"accumulate .* must be at least 1"),
+}
+
+
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch):
+    """Makes opening data, fetching weights and building a trainer a failure of the test."""
+
+    def fail(*arguments, **options):
+        raise AssertionError("touched before the configuration was checked")
+
+    for name in ("open_source", "load_weights", "read_stage", "Trainer"):
+        monkeypatch.setattr(build, name, fail)
+
+
+@pytest.mark.parametrize("overrides", [REFUSED[name][0] for name in REFUSED], ids=list(REFUSED))
+def test_is_refused_by_its_key_with_the_remedy(overrides, request):
+    message = REFUSED[request.node.callspec.id][1]
+    with pytest.raises(ValueError, match=message):
+        check(composed(*overrides))
+
+
+def test_training_checks_first(tmp_path):
+    with pytest.raises(ValueError, match="loss.reduction must be one of"):
+        trained(tmp_path, "loss.reduction=median")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(AssertionError, match="touched"):
+        trained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["model=fcn8s_atonce", *HEAVY],
+        ["model=fcn8s_atonce", "recipe=pami_heavy", "backbone=vgg16"],
+        ["model=fcn16s", *HEAVY],
+        ["model=fcn32s", "recipe=cvpr2015", "backbone=vgg16"],
+        ["model=fcn16s", "recipe=cvpr2015", "backbone=vgg16", "init_from=runs/32s"],
+        ["model=fcn8s", "recipe=modern", "backbone=vgg16"],
+        ["model=fcn8s", *HEAVY, "init_from=runs/16s"],
+        ["model=fcn16s", *HEAVY, "data.batching=groups", "data.batch_size=20"],
+        ["model=fcn16s", *HEAVY, "optimizer.lr=1e-7"],
+        ["data.batching=pad", "data.crop=null", "data.scale=null"],
+        ["backbone=vgg16", "backbone.padding=same"],
+        ["model.output_stride=4"],
+    ],
+    ids=" ".join,
+)
+def test_is_allowed(overrides):
+    check(composed(*overrides))
+
+
+def test_the_first_command_of_a_refusal_is_not_refused():
+    with pytest.raises(ValueError, match="First run") as caught:
+        check(composed("model=fcn8s", *HEAVY))
+    command = str(caught.value).splitlines()[1].split()
+    assert command[:3] == ["python", "-m", "fcnseg.train"]
+    check(composed(*command[3:], "optimizer.lr=1e-10"))
