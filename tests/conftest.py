@@ -48,7 +48,7 @@ def found(folder, what):
 def narrow():
     """Backbones with a fraction of their channels, layer by layer: their geometry at no cost."""
     from fcnseg.backbones import backbone_class
-    from fcnseg.backbones.layers import Concat, Conv, Tap
+    from fcnseg.backbones.layers import Concat, Conv, Tap, named_layers
 
     def narrowed(layer, divisor):
         if isinstance(layer, Concat):
@@ -59,7 +59,9 @@ def narrow():
         return replace(layer, channels=layer.channels // divisor) if isinstance(layer, Tap) else layer
 
     def narrow(name):
-        full, divisor = backbone_class(name), {"vgg16": 32, "squeezenet": 16}[name]
+        full = backbone_class(name)
+        layers = named_layers(full.make_layers("same", 0.0))
+        divisor = math.gcd(*(layer.outputs for layer in layers if isinstance(layer, Conv))) // 2
 
         class Narrow(full):
             @classmethod

@@ -1,19 +1,28 @@
 """Composes configurations and runs the commands: in this process, which saves the imports, or in one of their own."""
 
-import importlib
+import copy
+import functools
+import hashlib
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
 
 from fcnseg.config import CONF_DIR, register
 
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", ".*deprecated by PEP 585")  # beartype's, of OmegaConf's DictConfig
+    from fcnseg import evaluate, train
+
+COMMANDS = {"train": train.main, "evaluate": evaluate.main}
 SOURCE = CONF_DIR.parent / "src"
 SMALL = (
     *("data.height=32", "data.width=48", "data.train_count=6", "data.val_count=5", "data.crop=32", "data.batch_size=2"),
@@ -23,20 +32,28 @@ SMALL = (
 """Overrides for a training of drawn shapes that takes a second."""
 
 
-def composed(*overrides, name="train"):
-    """Returns the configuration that a command line of these overrides would run with, as plain dataclasses."""
+def composed(*overrides):
+    """Returns the configuration that a training with these overrides would run with, as plain dataclasses."""
+    chosen = tuple(each for each in overrides if (CONF_DIR / each.partition("=")[0]).is_dir())
+    config = copy.deepcopy(groups_composed(chosen))
+    for override in OverridesParser.create().parse_overrides([each for each in overrides if each not in chosen]):
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return OmegaConf.to_object(config)
+
+
+@functools.cache
+def groups_composed(chosen):
+    """Composes with choices of groups only, which takes most of the time."""
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return OmegaConf.to_object(compose(name, overrides=list(overrides)))
+        return compose("train", overrides=list(chosen))
 
 
 def trained(folder, *overrides):
     """Trains in this process and returns what results.json says."""
-    from fcnseg.train import train
-
     folder.mkdir(parents=True, exist_ok=True)
     with mock.patch.dict(os.environ):
-        return train(composed(*overrides), folder)
+        return train.train(composed(*overrides), folder)
 
 
 def state_of(folder):
@@ -51,10 +68,9 @@ def equal_states(first, second):
 def main(module, *arguments):
     """Runs a command in this process, command line and all; returns its exit status."""
     state = Singleton.get_state()
-    command = importlib.import_module(f"fcnseg.{module}").main
     try:
         with mock.patch.dict(os.environ), mock.patch.object(sys, "argv", [f"fcnseg.{module}", *arguments]):
-            command()
+            COMMANDS[module]()
     except SystemExit as stop:
         return stop.code
     finally:
@@ -84,5 +100,6 @@ def said(text):
 
 
 def snapshot(folder):
-    """Returns the bytes of every file in a folder."""
-    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    """Returns a digest of every file in a folder."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -17,10 +17,6 @@ REFUSED = {
         ["model=fcn32s", "backbone=squeezenet"],
         r"model\.output_stride=32 is not to be had from SqueezeNet: its coarsest map has stride 16; choose one of 16, 8",
     ),
-    "scales at a stride that the backbone lacks": (
-        ["model.scales={32: 0.1}"],
-        r"model\.scales names strides \[32\] that SqueezeNet lacks",
-    ),
     "a finer net without the coarser one": (
         ["model=fcn16s", "recipe=pami_heavy", "backbone=vgg16", "data=voc2012", "data.root=/"],
         r"starts from a finished fcn32s. First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
@@ -105,6 +101,13 @@ def test_is_refused_by_its_key_with_the_remedy(overrides, request):
     message = REFUSED[request.node.callspec.id][1]
     with pytest.raises(ValueError, match=message):
         check(composed(*overrides))
+
+
+def test_scales_at_a_stride_that_the_backbone_lacks_are_refused():
+    config = composed("model=fcn8s_atonce")
+    config.model.scales[32] = 0.1
+    with pytest.raises(ValueError, match=r"model\.scales names strides \[32\] that SqueezeNet lacks"):
+        check(config)
 
 
 def test_training_checks_first(tmp_path):

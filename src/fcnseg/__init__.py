@@ -66,7 +66,7 @@ def create_model(
         trunk,
         num_classes,
         OUTPUT_STRIDES[name],
-        scales=AT_ONCE_SCALES if name == "fcn8s_atonce" else None,
+        scales=AT_ONCE_SCALES if name == "fcn8s_atonce" else (),
         learn_intermediate=learn_intermediate,
         learn_final=learn_final,
     )

@@ -28,6 +28,18 @@ from fcnseg.task import SegmentationTask
 from fcnseg.weights.normalization import Normalization, stated
 from fcnseg.weights.stages import read_stage, start_from_coarser
 
+OPTIMIZERS = ("sgd", "adamw")
+"""What optimizer.name may say."""
+
+LOGGERS = ("csv", "wandb")
+"""What logger.name may say."""
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+"""What trainer.accelerator may say."""
+
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
+"""What trainer.precision may say."""
+
 
 def open_source(data: DataConfig, part: str) -> Source:
     """Opens the training or the validation images.
@@ -142,9 +154,13 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
     sources = {part: open_source(data, part) for part in parts}
     void = sources["val"].void
     plain = transforms(image_side=data.image_side, void=void)
-    scale = (data.scale[0], data.scale[1]) if data.scale else None
     varied = transforms(
-        image_side=data.image_side, scale=scale, crop=data.crop, flip=data.flip, jitter=data.jitter, void=void
+        image_side=data.image_side,
+        scale=scale_range(data),
+        crop=data.crop,
+        flip=data.flip,
+        jitter=data.jitter,
+        void=void,
     )
     train = SegmentationDataset(sources["train"], Augmentation(varied, config.seed)) if "train" in sources else None
     return SegmentationData(
@@ -153,9 +169,15 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
         batch_size=data.batch_size,
         batching=data.batching,
         replacement=data.replacement,
+        accumulate=config.trainer.accumulate,
         workers=data.workers,
         seed=config.seed,
     )
+
+
+def scale_range(data: DataConfig) -> tuple[float, float] | None:
+    """Returns data.scale as a pair."""
+    return (data.scale[0], data.scale[1]) if data.scale else None
 
 
 def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
@@ -168,23 +190,39 @@ def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
     if classes < len(source.classes):
         raise ValueError(f"model.num_classes={classes}, but data={config.data.name} has {len(source.classes)} classes")
     net, weights_from = build_net(config, classes)
+    optimizer_groups(config, net)  # freezes what is not trained before DDP looks at it
     net = net.to(memory_format=torch.channels_last)
     record = {
         "config": asdict(config),
         "normalization": asdict(net.backbone.normalization),
         "weights_from": weights_from,
         "num_classes": classes,
+        "classes": list(source.classes),
+        "precision": precision(config.trainer.precision, accelerator(config.trainer.accelerator)),
     }
     loss = PixelCrossEntropy(config.loss.reduction, source.void)
-    return SegmentationTask(net, loss, partial(make_optimizer, config), record, config.data.batching == "pad")
+    return SegmentationTask(
+        net, loss, partial(make_optimizer, config), record, config.data.batching == "pad", config.seed
+    )
 
 
-def precision(name: str, accelerator: str = "auto") -> Any:
-    """Resolves "auto": bf16 where the GPU computes in it and is to be used, else 32-true."""
+def accelerator(name: str) -> str:
+    """Resolves "auto": a CUDA GPU if there is one, else the processor; Apple's GPUs lack the float64 that sums need."""
+    if name == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def precision(name: str, on: str) -> Any:
+    """Resolves "auto": bf16-mixed on a GPU that computes in it, else 32-true.
+
+    Args:
+        name: what trainer.precision says.
+        on: the resolved accelerator.
+    """
     if name != "auto":
         return name
-    capable = accelerator != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if capable else "32-true"
+    return "bf16-mixed" if on == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
 def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) -> Trainer:
@@ -202,8 +240,8 @@ def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) 
         max_steps=chosen.max_steps,
         accumulate_grad_batches=chosen.accumulate,
         gradient_clip_val=chosen.clip,
-        precision=precision(chosen.precision, chosen.accelerator),
-        accelerator=chosen.accelerator,
+        precision=precision(chosen.precision, accelerator(chosen.accelerator)),
+        accelerator=accelerator(chosen.accelerator),
         devices=chosen.devices,
         val_check_interval=chosen.val_every * chosen.accumulate,
         check_val_every_n_epoch=None,
@@ -222,8 +260,8 @@ def build_evaluator(config: TrainConfig, callbacks: list[Callback]) -> Trainer:
     """Builds a trainer that only validates, and writes nothing."""
     chosen = config.trainer
     return Trainer(
-        precision=precision(chosen.precision, chosen.accelerator),
-        accelerator=chosen.accelerator,
+        precision=precision(chosen.precision, accelerator(chosen.accelerator)),
+        accelerator=accelerator(chosen.accelerator),
         devices=chosen.devices,
         limit_val_batches=chosen.limit_val_batches,
         use_distributed_sampler=False,
@@ -245,14 +283,8 @@ def checkpoints(folder: Path) -> list[Callback]:
 
 
 def build_loggers(chosen: LoggerConfig, folder: Path) -> list[Logger]:
-    """Builds metrics.csv and what was asked for beside it.
-
-    Raises:
-        ValueError: an unknown logger.
-    """
+    """Builds metrics.csv and what was asked for beside it."""
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if chosen.name == "wandb":
         loggers.append(WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline))
-    elif chosen.name != "csv":
-        raise ValueError(f"logger.name must be csv or wandb, not {chosen.name!r}")
     return loggers

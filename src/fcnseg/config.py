@@ -13,10 +13,8 @@ from omegaconf import II, MISSING
 PACKAGE = Path(__file__).resolve().parent
 
 
-def _folder(name: str) -> Path:
-    """Finds a folder of configs: inside an installed package, else in the repository around the source."""
-    installed = PACKAGE / name
-    return installed if installed.is_dir() else PACKAGE.parents[1] / name
+def _folder(name: str) -> Path:  # inside an installed package, else in the repository around the source
+    return PACKAGE / name if (PACKAGE / name).is_dir() else PACKAGE.parents[1] / name
 
 
 CONF_DIR = _folder("conf")
@@ -46,8 +44,8 @@ class ModelConfig:
     """Stride of the finest map that is scored: 32, 16 or 8. Paper: Sec. 4.2."""
     num_classes: int | None = None
     """Classes including background; null takes the data set's."""
-    scales: dict[int, float] = field(default_factory=dict)
-    """{stride: factor} on a map before its score layer, for training all streams at once."""
+    scales: list[float] = field(default_factory=list)
+    """Factors on the skips before their score layers, coarsest skip first, for training all streams at once."""
     learn_intermediate: bool = pinned("model.learn_intermediate")
     """Learn the upsampling between skips; CVPR did, the release does not. Paper: Sec. 4.3."""
     learn_final: bool = False
@@ -64,7 +62,7 @@ class BackboneConfig:
     """A module of fcnseg.backbones."""
     weights: str | None = "none"
     """none, imagenet (torchvision's download), or a file."""
-    normalization: str | None = None
+    normalization: str | None = pinned("backbone.normalization")
     """caffe or torchvision: how the weights' images were prepared; null takes what belongs to the weights."""
     mean: list[float] | None = None
     """Red, green, blue; on 0..255 for caffe, on 0..1 for torchvision."""
@@ -153,7 +151,9 @@ class RecipeConfig:
     staged: bool = False
     """Whether skips are added to a finished coarser net. Paper: Sec. 4.2."""
     lr: dict[str, Any] = field(default_factory=dict)
-    """{backbone or default: {stage (32s, 16s, 8s, atonce) or any: learning rate}}."""
+    """{backbone or default: {model or any: learning rate}}."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """{model: optimiser steps}, where they differ."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the recipe pins, as a tree like this one."""
 
@@ -209,9 +209,9 @@ class TrainerConfig:
     precision: str = pinned("trainer.precision")
     """auto (bf16-mixed where the GPU has it, else 32-true), 32-true, 64-true, bf16-mixed, 16-mixed."""
     accelerator: str = "auto"
-    """auto, cpu or gpu."""
-    devices: Any = "auto"
-    """Number of processes, or a list of GPUs."""
+    """auto (a CUDA GPU if there is one, else cpu), cpu or gpu."""
+    devices: Any = 1
+    """Number of processes, a list of GPUs, or auto for all of them."""
     log_every: int = 10
     """Steps between entries of the training loss."""
     progress: bool = True

@@ -2,16 +2,15 @@
 
 import torch
 
-from fcnseg.build import bare_net, optimizer_groups
-from fcnseg.config import TrainConfig
+from fcnseg.build import ACCELERATORS, LOGGERS, OPTIMIZERS, PRECISIONS, bare_net, optimizer_groups, scale_range
+from fcnseg.config import DataConfig, TrainConfig
+from fcnseg.data.datamodule import BATCHINGS
+from fcnseg.data.transforms import transforms
 from fcnseg.fcn import FCN
-from fcnseg.losses import PixelCrossEntropy
-from fcnseg.optim import schedule_factor
+from fcnseg.losses import REDUCTIONS
+from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
 from fcnseg.weights.normalization import stated
-
-OPTIMIZERS = ("sgd", "adamw")
-"""What optimizer.name may say."""
 
 LARGEST_SUMMED_LR = 1e-7
 """A loss summed over 100,000 pixels diverges above; the papers use 1e-10 and less."""
@@ -23,25 +22,81 @@ def check(config: TrainConfig) -> None:
     Raises:
         ValueError: names the keys and what to do.
     """
-    if config.optimizer.name not in OPTIMIZERS:
-        raise ValueError(f"optimizer.name must be one of {', '.join(OPTIMIZERS)}, not {config.optimizer.name!r}")
-    trainer, rate = config.trainer, learning_rate(config)
-    if min(trainer.max_steps, trainer.val_every, trainer.accumulate, trainer.log_every) < 1:
-        raise ValueError("trainer.max_steps, val_every, accumulate and log_every must be at least 1")
-    if config.loss.reduction == "sum" and config.optimizer.name == "sgd" and rate > LARGEST_SUMMED_LR:
-        raise ValueError(
-            f"loss.reduction=sum adds up every pixel, so optimizer.lr={rate:g} would diverge: take at most "
-            f"{LARGEST_SUMMED_LR:g} (the papers take 1e-10), or loss.reduction=mean"
-        )
-    stated(config.backbone.normalization, config.backbone.mean, config.backbone.std)
-    schedule_factor(config.optimizer.schedule, trainer.max_steps)
-    PixelCrossEntropy(config.loss.reduction)
+    _check_choices(config)
+    _check_numbers(config)
+    _check_loss(config)
     _check_batches(config)
+    _check_weights(config)
     with torch.device("meta"):
         net = bare_net(config, num_classes=2)
     optimizer_groups(config, net)
     _check_padding(net, config)
     _check_stage(net, config)
+
+
+def _check_choices(config: TrainConfig) -> None:
+    for key, value, choices in (
+        ("optimizer.name", config.optimizer.name, OPTIMIZERS),
+        ("logger.name", config.logger.name, LOGGERS),
+        ("trainer.precision", config.trainer.precision, PRECISIONS),
+        ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
+        ("data.batching", config.data.batching, BATCHINGS),
+        ("model.train", config.model.train, TRAINED),
+        ("loss.reduction", config.loss.reduction, REDUCTIONS),
+    ):
+        if value not in choices:
+            raise ValueError(f"{key} must be one of {', '.join(choices)}, not {value!r}")
+    rows = config.experiment.rows
+    if config.row is not None and config.row not in rows:
+        raise ValueError(f"row={config.row} is no row of this experiment; there are: {', '.join(rows) or 'none'}")
+
+
+def _check_numbers(config: TrainConfig) -> None:
+    trainer, data, optimizer = config.trainer, config.data, config.optimizer
+    for key, value, least in (
+        ("trainer.max_steps", trainer.max_steps, 1),
+        ("trainer.val_every", trainer.val_every, 1),
+        ("trainer.accumulate", trainer.accumulate, 1),
+        ("trainer.log_every", trainer.log_every, 1),
+        ("trainer.limit_val_batches", trainer.limit_val_batches, 1),
+        ("trainer.clip", trainer.clip, 0),
+        ("data.batch_size", data.batch_size, 1),
+        ("data.workers", data.workers, 0),
+        ("data.jitter", data.jitter, 0),
+        ("optimizer.lr", optimizer.lr, 0),
+        ("optimizer.momentum", optimizer.momentum, 0),
+        ("optimizer.weight_decay", optimizer.weight_decay, 0),
+        ("optimizer.warmup", optimizer.warmup, 0),
+        ("seed", config.seed, 0),
+    ):
+        if value is not None and value < least:
+            raise ValueError(f"{key} must be at least {least}, not {value}")
+    if optimizer.momentum >= 1:
+        raise ValueError(f"optimizer.momentum must be below 1, not {optimizer.momentum}")
+    if data.scale is not None and (len(data.scale) != 2 or data.scale[0] > data.scale[1]):
+        raise ValueError(f"data.scale must be a range such as [0.7,1.5], not {data.scale}")
+    transforms(image_side=data.image_side, scale=scale_range(data), crop=data.crop)
+    schedule_factor(optimizer.schedule, trainer.max_steps, optimizer.warmup)
+
+
+def _check_loss(config: TrainConfig) -> None:
+    rate = learning_rate(config)
+    if config.loss.reduction == "sum" and config.optimizer.name == "sgd" and rate > LARGEST_SUMMED_LR:
+        raise ValueError(
+            f"loss.reduction=sum adds up every pixel, so optimizer.lr={rate:g} would diverge: take at most "
+            f"{LARGEST_SUMMED_LR:g} (the papers take 1e-10), or loss.reduction=mean"
+        )
+
+
+def _check_weights(config: TrainConfig) -> None:
+    backbone = config.backbone
+    stated(backbone.normalization, backbone.mean, backbone.std)
+    if backbone.weights == "imagenet" and backbone.normalization == "caffe" and config.init_from is None:
+        raise ValueError(
+            "backbone.weights=imagenet are torchvision's, trained on RGB in 0..1; backbone.normalization=caffe, "
+            f"which recipe={config.recipe.name} asks for, is not theirs: give a file of weights converted from Caffe, "
+            "or take backbone.normalization=torchvision, a departure that results record"
+        )
 
 
 def _check_batches(config: TrainConfig) -> None:
@@ -52,15 +107,28 @@ def _check_batches(config: TrainConfig) -> None:
         raise ValueError(
             f"data.crop and data.scale belong to data.batching=crop, not {data.batching}: set them to null"
         )
-    if data.batching == "whole" and data.batch_size != 1 and config.trainer.devices in (1, "auto"):
-        raise ValueError(
-            f"data.batching=whole passes one image at a time, not data.batch_size={data.batch_size}: set "
-            f"data.batch_size=1 trainer.accumulate={data.batch_size}, or data.batching=groups"
-        )
-    if data.batching == "pad" and recipe.settings.get("data", {}).get("batching") == "whole":
+    if data.batching == "pad" and recipe.settings["data"]["batching"] == "whole":
         raise ValueError(
             f"data.batching=pad changes the logits near the pad, which recipe={recipe.name} does not allow: take "
             "data.batching=whole with trainer.accumulate, or data.batching=groups"
+        )
+
+
+def check_processes(data: DataConfig, processes: int) -> None:
+    """Refuses batches that the processes cannot share.
+
+    Raises:
+        ValueError: says which batch size or number of devices fits.
+    """
+    if data.batch_size % processes:
+        raise ValueError(
+            f"data.batch_size={data.batch_size} is shared by {processes} processes and must be a multiple of that: "
+            f"set data.batch_size={-(-data.batch_size // processes) * processes} or fewer trainer.devices"
+        )
+    if data.batching == "whole" and data.batch_size != processes:
+        raise ValueError(
+            f"data.batching=whole passes one image a process at a time, not data.batch_size={data.batch_size}: set "
+            f"data.batch_size={processes} and trainer.accumulate for more images a step, or data.batching=groups"
         )
 
 
@@ -79,11 +147,19 @@ def _check_stage(net: FCN, config: TrainConfig) -> None:
     coarser = [stride for stride in net.strides if stride > net.output_stride]
     if config.init_from or config.model.scales or not config.recipe.staged or not coarser:
         return
-    first = (
-        f"model=fcn{coarser[-1]}s backbone={config.backbone.name} recipe={config.recipe.name} data={config.data.name}"
-    )
+    keys = {
+        "model": f"fcn{coarser[-1]}s",
+        "backbone": config.backbone.name,
+        "recipe": config.recipe.name,
+        "data": config.data.name,
+        "data.root": config.data.root,
+        "backbone.weights": config.backbone.weights,
+        "backbone.padding": config.backbone.padding,
+    }
+    command = " ".join(f"{key}={value}" for key, value in keys.items() if value is not None)
     raise ValueError(
-        f"under recipe={config.recipe.name} a {config.model.name} starts from a finished fcn{coarser[-1]}s. First run\n"
-        f"  python -m fcnseg.train {first}\n"
-        "then add init_from=RUN_FOLDER to this command (or train all streams together: recipe=modern)"
+        f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{coarser[-1]}s. First run\n"
+        f"  python -m fcnseg.train {command}\n"
+        "with your other keys, then add init_from=RUN_FOLDER to this command (or train all streams together: "
+        "recipe=modern)"
     )

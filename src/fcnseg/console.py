@@ -6,9 +6,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
@@ -29,13 +33,16 @@ def reported() -> Iterator[None]:
     """Turns what the user can mend into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where it came from."""
     try:
         yield
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        said = (
-            str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
-        )  # a loader worker sends its traceback along
-        Console(stderr=True, soft_wrap=True).print("[bold red]error:[/]", escape(said), highlight=False)
+        # A loader worker sends its traceback along; the message is what follows it.
+        said = str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("[bold red]error:[/]", escape(said))
+        console.print("[dim]HYDRA_FULL_ERROR=1 shows where it came from[/]")
+        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # the sweep goes on
         sys.exit(1)
     finally:
         _close_wandb(failed=sys.exc_info()[0] is not None)
@@ -51,6 +58,7 @@ def quiet_lightning() -> None:
     """Silences what Lightning says of hardware and of itself; warnings that users can act on stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", ".*is smaller than the logging interval")  # entries count steps over all epochs
     warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.* is deprecated")
 
@@ -95,8 +103,9 @@ class Announcer(Callback):
         last = pl_module.validations[-1]
         scores = ", ".join(f"{label} {100 * getattr(last.scores, key):.1f}" for key, label in FOUR_SCORES.items())
         progress = getattr(trainer.progress_bar_callback, "progress", None)
-        write = progress.console.print if progress else print
-        write(f"step {last.step}: {scores}, loss {last.loss:.4g}")
+        write = partial(progress.console.print, soft_wrap=True) if progress else partial(print, flush=True)
+        step = f"step {last.step}: " if trainer.state.fn == "fit" else ""
+        write(f"{step}{scores}, loss {last.loss:.4g}")
 
 
 def callbacks(progress: bool) -> list[Callback]:
@@ -104,7 +113,7 @@ def callbacks(progress: bool) -> list[Callback]:
     return [Announcer(), ProgressBar()] if progress else [Announcer()]
 
 
-def score_table(content: Mapping[str, Any]) -> Table:
+def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:
     """Lays the four scores out as a table in percent."""
     table = Table(
         title=f"{content['model']}, {content['backbone']}, {content['num_images']} images of {content['data']}"
@@ -112,18 +121,18 @@ def score_table(content: Mapping[str, Any]) -> Table:
     table.add_column("weights")
     for label in FOUR_SCORES.values():
         table.add_column(label, justify="right")
-    for weights, scores in (("last", content), ("best", content.get("best"))):
+    for label, scores in ((weights, content), ("best", content.get("best"))):
         if scores:
             values = [scores[key] for key in FOUR_SCORES]
             cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
-            table.add_row(f"{weights} (step {scores['steps']})", *cells)
+            table.add_row(f"{label} (step {scores['steps']})", *cells)
     return table
 
 
-def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None = None) -> None:
+def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None = None, weights: str = "last") -> None:
     """Prints the scores, the run folder and what to do next."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(score_table(content))
+    console.print(score_table(content, weights))
     console.print(f"run folder    {folder}")
     if picture is not None:
         console.print(f"predictions   {picture}")

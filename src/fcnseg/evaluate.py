@@ -1,5 +1,6 @@
 """python -m fcnseg.evaluate: scores a trained net."""
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -10,6 +11,7 @@ from fcnseg.config import CONF_DIR, TrainConfig, register
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fcnseg.data.dataset import Source
     from fcnseg.task import SegmentationTask
     from fcnseg.weights.stages import Stage
 
@@ -48,39 +50,40 @@ def evaluate(checkpoint: str, data: dict[str, Any], trainer: Any, folder: "Path"
         What results.json holds; empty in processes other than the first.
 
     Raises:
+        FileExistsError: the folder holds results already.
         FileNotFoundError, ValueError: the checkpoint or the data cannot be used.
     """
     import time
+    from dataclasses import replace
     from pathlib import Path
 
     from fcnseg import build
     from fcnseg.console import callbacks, quiet_lightning, show_scores
-    from fcnseg.results import identity, validation_fields, write_json
+    from fcnseg.results import identity, provenance, validation_fields, write_json
     from fcnseg.weights.stages import read_stage
 
     quiet_lightning()
+    if (folder / "results.json").exists():
+        raise FileExistsError(f"{folder} already holds results.json: choose another folder with hydra.run.dir=DIR")
     stage = read_stage(Path(checkpoint))
     settings = merged(stage, data, trainer)
-    images = build.build_data(settings, parts=("val",))
-    source = images.val.source
-    task = restored(settings, stage, len(source.classes), source.void)
     runner = build.build_evaluator(settings, callbacks(settings.trainer.progress))
+    images = build.build_data(settings, parts=("val",))
+    task = restored(settings, stage, images.val.source)
     start = time.monotonic()
     runner.validate(task, images, verbose=False)
     if not runner.is_global_zero:
         return {}
     content = {
-        **identity(settings, stage.record["weights_from"]),
-        **validation_fields(task.validations[-1], source.classes),
-        "steps": stage.record["steps"],
+        **identity(merged(stage, {}, {}), stage.record["weights_from"]),
+        **provenance(images, str(runner.strategy.root_device)),
+        **validation_fields(replace(task.validations[-1], step=stage.record["steps"]), images.val.source.classes),
+        "data": settings.data.name,
         "checkpoint": str(stage.path),
-        "split_counts": {"val": len(source)},
-        "data_fingerprint": {"val": source.fingerprint()},
         "seconds": round(time.monotonic() - start, 1),
-        "device": str(runner.strategy.root_device),
     }
     write_json(folder / "results.json", content)
-    show_scores(content, folder)
+    show_scores(content, folder, weights=stage.path.stem)
     return content
 
 
@@ -96,7 +99,7 @@ def stated_data(data: DictConfig, choice: str | None, overrides: list[str]) -> d
         Values to lay over the training's. Other data is still resized as the training's was, unless
         data.image_side says otherwise.
     """
-    stated = {override.partition("=")[0].removeprefix("data.") for override in overrides}
+    stated = {override.partition("=")[0].lstrip("+").removeprefix("data.") for override in overrides}
     keys = [str(key) for key in data]
     free = [key for key in keys if not OmegaConf.is_missing(data, key) and not OmegaConf.is_interpolation(data, key)]
     chosen = {key for key in free if choice is not None and key not in ("suited", "image_side")}
@@ -111,37 +114,43 @@ def merged(stage: "Stage", data: dict[str, Any], trainer: dict[str, Any]) -> Tra
     """
     from omegaconf.errors import OmegaConfBaseException
 
-    kept = {key: value for key, value in trainer.items() if value is not None or key != "precision"}
+    kept = {"precision": stage.record["precision"]} | {k: v for k, v in trainer.items() if k != "precision" or v}
     try:
         base = OmegaConf.merge(OmegaConf.structured(TrainConfig), stage.record["config"])
-        settings = OmegaConf.to_object(OmegaConf.merge(base, {"data": data, "trainer": kept}))
+        laid_over = {"data": data, "trainer": kept} if trainer else {}
+        settings = OmegaConf.to_object(OmegaConf.merge(base, laid_over))
     except OmegaConfBaseException as error:
         raise ValueError(f"{stage.path} was written by another version of fcnseg: {error}") from error
     assert isinstance(settings, TrainConfig)
     return settings
 
 
-def restored(config: TrainConfig, stage: "Stage", classes: int, void: int) -> "SegmentationTask":
+def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "SegmentationTask":
     """Builds the net of a checkpoint with its weights.
 
     Raises:
-        ValueError: the weights do not fit, or the net has fewer classes than the data.
+        ValueError: the weights do not fit, or the net knows other classes than the data.
     """
     from fcnseg import build
     from fcnseg.losses import PixelCrossEntropy
     from fcnseg.task import SegmentationTask
 
-    if stage.record["num_classes"] < classes:
+    known = tuple(stage.record["classes"])
+    if known != source.classes:
+        strange = [name for name in source.classes if name not in known] or ["another order"]
         raise ValueError(
-            f"{stage.path} knows {stage.record['num_classes']} classes, data={config.data.name} has {classes}: "
+            f"{stage.path} was trained on other classes than data={config.data.name} has ({', '.join(strange[:3])}): "
             "evaluate it on data with the same classes"
         )
     net = build.bare_net(config, stage.record["num_classes"], stage.normalization)
     try:
         net.load_state_dict(stage.state)
     except RuntimeError as error:
-        raise ValueError(f"{stage.path} does not hold the net that it describes: {error}") from error
-    return SegmentationTask(net, PixelCrossEntropy(config.loss.reduction, void), padded=config.data.batching == "pad")
+        said = shorten(str(error), 300)
+        raise ValueError(f"{stage.path} does not hold the net that it describes: {said}") from error
+    return SegmentationTask(
+        net, PixelCrossEntropy(config.loss.reduction, source.void), padded=config.data.batching == "pad"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The paper's network: score layers, skips and upsampling. 32s, 16s and 8s are one class and one integer."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +12,7 @@ from fcnseg.backbones.base import Backbone
 from fcnseg.geometry import IMAGE, Grid, bilinear_kernel_size
 from fcnseg.shapes import Features, Images, Logits
 
-AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
+AT_ONCE_SCALES = (0.01, 0.0001)
 """Factors on pool4 and pool3 with which the authors train all three streams at once."""
 
 
@@ -51,7 +51,7 @@ class FCN(nn.Module):
         num_classes: int = 21,
         output_stride: int = 8,
         *,
-        scales: Mapping[int, float] | None = None,
+        scales: Sequence[float] = (),
         learn_intermediate: bool = False,
         learn_final: bool = False,
     ) -> None:
@@ -61,7 +61,8 @@ class FCN(nn.Module):
             backbone: offers feature maps by stride.
             num_classes: classes including background.
             output_stride: stride of the finest map that is scored, 32, 16 or 8 for VGG 16.
-            scales: {stride: factor} on a map before its score layer, as in the at-once nets.
+            scales: factors on the skips before their score layers, coarsest skip first, as in the at-once nets;
+                skips beyond the list are not scaled.
             learn_intermediate: whether upsampling between skips is learned, as in the CVPR paper.
             learn_final: whether the upsampling to pixels is learned.
 
@@ -74,13 +75,11 @@ class FCN(nn.Module):
             raise ValueError(_refusal(backbone, output_stride))
         if num_classes < 2:
             raise ValueError(f"model.num_classes counts background, so it is at least 2, not {num_classes}")
-        if unknown := set(scales or {}) - set(grids):
-            raise ValueError(f"model.scales names strides {sorted(unknown)} that {type(backbone).__name__} lacks")
         self.backbone = backbone
         self.num_classes = num_classes
         self.output_stride = output_stride
-        self.scales = dict(scales or {})
         self.strides = sorted((stride for stride in grids if stride >= output_stride), reverse=True)
+        self.scales = dict(zip(self.strides[1:], scales, strict=False))
         for stride in self.strides:
             self.add_module(self.score_name(stride), _score_layer(backbone.channels[stride], num_classes))
         grid = grids[self.strides[0]]

@@ -1,6 +1,5 @@
 """Parameter groups by the authors' rules, and the learning rate over time."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,7 +86,7 @@ def schedule_factor(schedule: str, steps: int, warmup: int = 0, power: float = 0
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"optimizer.schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
-    if schedule == "poly" and (steps <= 0 or math.isinf(steps)):
+    if schedule == "poly" and steps <= 0:
         raise ValueError("optimizer.schedule=poly needs to know the end: set trainer.max_steps")
 
     def factor(step: int) -> float:

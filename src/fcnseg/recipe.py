@@ -13,13 +13,15 @@ def learning_rate(config: TrainConfig) -> float:
     """
     if config.optimizer.lr is not None:
         return config.optimizer.lr
-    stage = "atonce" if config.model.scales else f"{config.model.output_stride}s"
     rates = config.recipe.lr.get(config.backbone.name, config.recipe.lr.get("default", {}))
-    if "any" not in rates and stage not in rates:
+    rate = rates.get(config.model.name, rates.get("any"))
+    optimizer = config.recipe.settings["optimizer"]["name"]
+    if rate is None or optimizer != config.optimizer.name:
         raise ValueError(
-            f"recipe={config.recipe.name} gives no learning rate for {config.backbone.name} {stage}: set optimizer.lr"
+            f"recipe={config.recipe.name} gives no learning rate for {config.model.name} on {config.backbone.name} "
+            f"with optimizer={config.optimizer.name}: set optimizer.lr"
         )
-    return float(rates.get(stage, rates.get("any")))
+    return float(rate)
 
 
 def departures(config: TrainConfig) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnseg.config import TrainConfig
+from fcnseg.data.datamodule import SegmentationData
 from fcnseg.metrics import Scores
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.task import Validation
@@ -67,11 +68,11 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def code_version() -> dict[str, Any]:
-    """Returns the commit of the source and whether it has changes; nulls outside a repository."""
-    here = Path(__file__).resolve().parent
-    commit = _git(here, "rev-parse", "HEAD")
-    status = _git(here, "status", "--porcelain", "--", ".")
-    return {"commit": commit, "dirty": None if status is None else bool(status)}
+    """Returns the commit of the source and whether it has changes; nulls where no repository tracks it."""
+    here = Path(__file__).resolve()
+    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": bool(_git(here.parent, "status", "--porcelain"))}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -80,6 +81,16 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def provenance(data: SegmentationData, device: str) -> dict[str, Any]:
+    """Returns how many images there are, their fingerprints, and what the run computes on."""
+    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
+    return {
+        "split_counts": {name: len(source) for name, source in sources.items()},
+        "data_fingerprint": {name: source.fingerprint() for name, source in sources.items()},
+        "device": device,
+    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -50,6 +51,7 @@ class SegmentationTask(LightningModule):
         make_optimizer: MakeOptimizer | None = None,
         record: dict[str, Any] | None = None,
         padded: bool = False,
+        seed: int = 0,
     ) -> None:
         """Takes finished parts.
 
@@ -59,6 +61,7 @@ class SegmentationTask(LightningModule):
             make_optimizer: builds optimiser and schedule for the net; None for evaluation only.
             record: plain containers that checkpoints carry, enough to build all this again.
             padded: whether batches hold images padded to one size.
+            seed: of dropout.
         """
         super().__init__()
         self.model = model
@@ -66,6 +69,7 @@ class SegmentationTask(LightningModule):
         self.make_optimizer = make_optimizer
         self.record = record or {}
         self.padded = padded
+        self.seed = seed
         self.confusion = ConfusionMatrix(model.num_classes, loss.void)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validations: list[Validation] = []
@@ -76,6 +80,11 @@ class SegmentationTask(LightningModule):
         """Scores every pixel; see FCN.forward."""
         logits: Tensor = self.model(images)
         return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Makes dropout a function of seed, epoch, batch and rank, whatever came before."""
+        key = [self.seed, self.trainer.current_epoch, batch_index, self.trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Returns the batch's summed loss; the step's weight divides the gradient before the optimiser runs."""

@@ -63,16 +63,19 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
     from lightning.pytorch import seed_everything
 
     from fcnseg import build
-    from fcnseg.consistency import check
+    from fcnseg.consistency import check, check_processes
     from fcnseg.console import announce, callbacks, quiet_lightning
+    from fcnseg.results import identity, provenance
 
     quiet_lightning()
     check(config)
     refuse_used(folder)
     seed_everything(config.seed, workers=True, verbose=False)
+    trainer = build.build_trainer(config, folder, callbacks(config.trainer.progress))
+    check_processes(config.data, trainer.world_size)
     data = build.build_data(config)
     task = build.build_task(config, data.val.source)
-    trainer = build.build_trainer(config, folder, callbacks(config.trainer.progress))
+    origin = identity(config, task.record["weights_from"]) | provenance(data, str(trainer.strategy.root_device))
     if trainer.is_global_zero:
         announce(config, data, task, folder)
         OmegaConf.save(OmegaConf.structured(config), folder / "config.yaml")
@@ -80,7 +83,7 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
     trainer.fit(task, data)
     if not trainer.is_global_zero:
         return {}
-    content = results(config, task, data, device=str(trainer.strategy.root_device), seconds=time.monotonic() - start)
+    content = origin | results(task, data.val.source.classes) | {"seconds": round(time.monotonic() - start, 1)}
     finish(content, task, data, folder)
     return content
 
@@ -101,36 +104,25 @@ def refuse_used(folder: "Path") -> None:
         )
 
 
-def results(
-    config: TrainConfig, task: "SegmentationTask", data: "SegmentationData", *, device: str, seconds: float
-) -> dict[str, Any]:
-    """Collects what results.json says: the last weights' scores, and the best ones apart."""
-    from fcnseg.results import identity, score_fields, validation_fields
+def results(task: "SegmentationTask", classes: tuple[str, ...]) -> dict[str, Any]:
+    """Collects the scores of the last weights, and the best ones apart, as results.json names them."""
+    from fcnseg.results import score_fields, validation_fields
 
-    classes = data.val.source.classes
     best = max(task.validations, key=lambda validation: validation.scores.mean_iu)
-    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
-    return {
-        **identity(config, task.record["weights_from"]),
-        **validation_fields(task.validations[-1], classes),
-        "best": score_fields(best.scores, classes) | {"steps": best.step},
-        "split_counts": {name: len(source) for name, source in sources.items()},
-        "data_fingerprint": {name: source.fingerprint() for name, source in sources.items()},
-        "seconds": round(seconds, 1),
-        "device": device,
-    }
+    scores = validation_fields(task.validations[-1], classes)
+    return scores | {"best": score_fields(best.scores, classes) | {"steps": best.step}}
 
 
 def finish(content: dict[str, Any], task: "SegmentationTask", data: "SegmentationData", folder: "Path") -> None:
-    """Writes pictures and results.json, and shows both."""
+    """Writes results.json and the pictures, and shows both."""
     from fcnseg.console import show_scores
     from fcnseg.results import write_json
     from fcnseg.visualize import prediction_grid
 
+    write_json(folder / "results.json", content)
     (folder / "predictions").mkdir(exist_ok=True)
     picture = folder / "predictions" / "grid.png"
     prediction_grid(task.model, data.val).save(picture)
-    write_json(folder / "results.json", content)
     show_scores(content, folder, picture)
 
 

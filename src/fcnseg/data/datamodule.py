@@ -31,6 +31,7 @@ class SegmentationData(LightningDataModule):
         batch_size: int = 1,
         batching: str = "whole",
         replacement: bool = False,
+        accumulate: int = 1,
         workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -43,6 +44,7 @@ class SegmentationData(LightningDataModule):
             batching: "crop" (all images cropped to one size), "whole" (one image a process), "groups" (whole
                 images of equal size) or "pad" (whole images padded to the largest).
             replacement: draw training images independently.
+            accumulate: batches per optimiser step.
             workers: loader processes per training process.
             seed: of the order of training images.
 
@@ -54,7 +56,7 @@ class SegmentationData(LightningDataModule):
             raise ValueError(f"data.batching must be one of {', '.join(BATCHINGS)}, not {batching!r}")
         self.train, self.val = train, val
         self.batch_size, self.batching, self.replacement = batch_size, batching, replacement
-        self.workers, self.seed = workers, seed
+        self.accumulate, self.workers, self.seed = accumulate, workers, seed
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -71,6 +73,7 @@ class SegmentationData(LightningDataModule):
             self.batch_size,
             self.seed,
             replacement=self.replacement,
+            accumulate=self.accumulate,
             sizes=sizes,
             rank=rank,
             world_size=world_size,
@@ -89,7 +92,7 @@ class SegmentationData(LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_single_threaded,
-            collate_fn=partial(collate, void=dataset.source.void),
+            collate_fn=partial(collate, void=dataset.source.void, pad=self.batching == "pad"),
             **sampling,
         )
 

@@ -186,13 +186,23 @@ class SegmentationDataset(Dataset[Sample]):
         return Sample(image, mask, draw.index, self.source.name(draw.index))
 
 
-def collate(samples: Sequence[Sample], void: int = VOID) -> Batch:
-    """Makes a batch in channels-last order; smaller images are padded at the right and below, with void in the mask.
+def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> Batch:
+    """Makes a batch of images in channels-last order.
+
+    Deviation: with ``pad`` smaller images are padded at the right and below, with void in the mask; the logits near the
+    pad are not those of the image alone.
 
     Args:
         samples: images with masks.
         void: label for padded pixels.
+        pad: allow images of different sizes.
+
+    Raises:
+        ValueError: the sizes differ and ``pad`` is false.
     """
+    if not pad and len({sample.mask.shape for sample in samples}) > 1:
+        names = ", ".join(sample.name for sample in samples[:4])
+        raise ValueError(f"images of different sizes came into one batch ({names}): set data.batching=crop or groups")
     height, width = (max(sample.mask.shape[axis] for sample in samples) for axis in (0, 1))
     pixels = torch.zeros(len(samples), height, width, 3, dtype=torch.uint8)
     targets = torch.full((len(samples), height, width), void, dtype=torch.uint8)

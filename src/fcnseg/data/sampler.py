@@ -23,6 +23,7 @@ class TrainBatches(Sampler[list[Draw]]):
         seed: int,
         *,
         replacement: bool = False,
+        accumulate: int = 1,
         sizes: Sequence[tuple[int, int]] | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -34,6 +35,7 @@ class TrainBatches(Sampler[list[Draw]]):
             batch_size: images per batch over all processes.
             seed: of the order.
             replacement: draw images independently, as the release does, or each once an epoch.
+            accumulate: batches per step; an epoch that holds a step at all ends with a full one.
             sizes: height and width of each image; given, a batch holds images of one size only.
             rank: this process.
             world_size: number of processes.
@@ -42,14 +44,11 @@ class TrainBatches(Sampler[list[Draw]]):
             ValueError: the processes do not divide the batch, or there are no images.
         """
         if batch_size < 1 or batch_size % world_size:
-            raise ValueError(
-                f"data.batch_size={batch_size} is shared by {world_size} processes and must be a multiple of that: "
-                f"set data.batch_size={max(1, -(-batch_size // world_size)) * world_size} or fewer trainer.devices"
-            )
+            raise ValueError(f"data.batch_size={batch_size} must be a positive multiple of the {world_size} processes")
         if count < 1:
             raise ValueError("the training set is empty")
         self.count, self.batch_size, self.seed, self.replacement = count, batch_size, seed, replacement
-        self.sizes, self.rank, self.world_size = sizes, rank, world_size
+        self.accumulate, self.sizes, self.rank, self.world_size = accumulate, sizes, rank, world_size
         self.epoch = 0
 
     @property
@@ -77,12 +76,16 @@ class TrainBatches(Sampler[list[Draw]]):
         )
         draws = [Draw(int(index), self.epoch, turn) for turn, index in enumerate(order)]
         if self.sizes is None:
-            return self._whole_batches(draws)
+            return self._whole_steps(self._whole_batches(draws))
         groups: dict[tuple[int, int], list[Draw]] = {}
         for draw in draws:
             groups.setdefault(self.sizes[draw.index], []).append(draw)
         batches = [batch for group in groups.values() for batch in self._group_batches(group)]
-        return [batches[index] for index in generator.permutation(len(batches))]
+        return self._whole_steps([batches[index] for index in generator.permutation(len(batches))])
+
+    def _whole_steps(self, batches: list[list[Draw]]) -> list[list[Draw]]:
+        """Drops the batches of a step that the epoch cannot fill, because the trainer steps at an epoch's end."""
+        return batches[: len(batches) - len(batches) % self.accumulate] or batches
 
     def _whole_batches(self, draws: list[Draw]) -> list[list[Draw]]:
         """Cuts full batches; what is left over is dropped, and a set smaller than one batch is repeated."""
@@ -92,7 +95,11 @@ class TrainBatches(Sampler[list[Draw]]):
         return [draws[start : start + self.batch_size] for start in range(0, last, self.batch_size)]
 
     def _group_batches(self, group: list[Draw]) -> Iterator[list[Draw]]:
-        """Cuts a group of one size; the last batch may be smaller, filled up to a multiple of the processes."""
+        """Cuts a group of one size; the last batch may be smaller.
+
+        Deviation: with several processes it is filled up to a multiple of them by repeating images, which one process
+        would not do.
+        """
         for start in range(0, len(group), self.batch_size):
             batch = group[start : start + self.batch_size]
             missing = -len(batch) % self.world_size

@@ -25,6 +25,8 @@ def load_blobs(model: nn.Module, blobs: Mapping[str, Sequence[np.ndarray]]) -> N
         raise ValueError(f"{type(model).__name__} has no layers {', '.join(unknown)}")
     tensors: dict[str, Tensor] = {}
     for layer, values in blobs.items():
+        if len(values) > 2:
+            raise ValueError(f"the layer {layer} has {len(values)} blobs: a convolution has a weight and a bias")
         for kind, value in zip(("weight", "bias"), values, strict=False):
             tensors[f"{ours[layer]}.{kind}"] = torch.from_numpy(np.asarray(value))
     model.load_state_dict(fitted(model, tensors, {}, "the set of blobs"), strict=False)

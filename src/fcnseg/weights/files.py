@@ -53,13 +53,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         RuntimeError,
         EOFError,
         ValueError,
-        KeyError,
-        IndexError,
+        LookupError,
+        TypeError,
+        AttributeError,
         OSError,
     ) as error:
         raise ValueError(
             f"{path} cannot be read as tensors and plain containers: it is damaged, or holds code, which is never run. "
-            f"Torch says: {str(error).splitlines()[0]}"
+            f"Torch says: {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")

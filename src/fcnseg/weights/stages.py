@@ -84,7 +84,10 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
     ours, new = model.state_dict(), tuple(f"{layer}." for layer in new_layers)
     missing = [name for name in ours if name not in stage.state and not name.startswith(new)]
     left_over = [name for name in stage.state if name not in ours and not name.startswith("upsample")]
-    shapes = [name for name, value in stage.state.items() if name in ours and value.shape != ours[name].shape]
+    # The coarser net's last upsampling may bear the name of one between skips here, with another kernel.
+    common = {name: value for name, value in stage.state.items() if name in ours}
+    fitting = {name: value for name, value in common.items() if value.shape == ours[name].shape}
+    shapes = [name for name in common if name not in fitting and not name.startswith(new)]
     faults = [
         ("lacks", missing),
         ("has layers unknown to the finer net:", left_over),
@@ -93,4 +96,4 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
     said = "; ".join(f"{what} {', '.join(names[:4])}" for what, names in faults if names)
     if said:
         raise ValueError(f"init_from={stage.path} is not the coarser form of this net: it {said}")
-    model.load_state_dict({name: value for name, value in stage.state.items() if name in ours}, strict=False)
+    model.load_state_dict(fitting, strict=False)

@@ -1,0 +1,264 @@
+"""What every backbone promises; new ones are found by themselves."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import get_model
+
+import fcnseg.backbones
+from fcnseg.backbones import backbone_class
+from fcnseg.backbones.base import Backbone
+from fcnseg.backbones.layers import Conv, Dropout, named_layers
+from fcnseg.backbones.squeezenet import SqueezeNet
+from fcnseg.fcn import FCN
+from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization
+from fcnseg.weights.surgery import fitted
+
+FILES = Path(fcnseg.backbones.__file__).parent.glob("*.py")
+NAMES = sorted(file.stem for file in FILES if re.search(r"^class \w+\(Backbone\):", file.read_text(), re.MULTILINE))
+CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "backbone"
+
+
+def weightless(name, *args):
+    with torch.device("meta"):
+        return backbone_class(name)(*args)
+
+
+def noise(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def difference(ours, theirs):
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def test_every_backbone_has_a_config_and_every_config_a_backbone():
+    assert {"squeezenet", "vgg16"} <= set(NAMES)
+    assert sorted(file.stem for file in CONFIGS.glob("*.yaml")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_names_its_own_backbone(name):
+    assert f"name: {name}\n" in (CONFIGS / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_defines_one_backbone(name):
+    found = backbone_class(name)
+    assert issubclass(found, Backbone)
+    assert found.__module__ == f"fcnseg.backbones.{name}"
+
+
+# ---- maps
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_are_offered_from_fine_to_coarse_at_powers_of_two(name):
+    strides = list(weightless(name).grids)
+    assert strides == sorted(strides)
+    assert len(strides) > 1
+    assert all(stride.bit_count() == 1 for stride in strides)
+
+
+@pytest.mark.parametrize("padding", [None, "same", 100])
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_have_the_declared_channels_and_grids(name, padding):
+    backbone = weightless(name, padding)
+    features = backbone(torch.zeros(2, 3, 75, 130, device="meta"))
+    assert {stride: feature.grid for stride, feature in features.items()} == backbone.grids
+    assert {stride: feature.tensor.shape[:2] for stride, feature in features.items()} == {
+        stride: (2, channels) for stride, channels in backbone.channels.items()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neighbouring_maps_differ_by_their_strides(name, narrow):
+    small, large = (narrow(name)()(noise(1, 3, side, side)) for side in (64, 128))
+    for stride in small:
+        rows = [features[stride].tensor.shape[2] for features in (small, large)]
+        assert rows[1] - rows[0] == 64 // stride
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_map_can_be_the_finest(name):
+    backbone = weightless(name)
+    with torch.device("meta"):
+        for stride in backbone.grids:
+            assert FCN(backbone, 5, stride)(torch.zeros(1, 3, 50, 41)).shape == (1, 5, 50, 41)
+
+
+@pytest.mark.parametrize(("name", "depth"), [("vgg16", 15), ("squeezenet", 17)])
+def test_convolutions_are_counted_on_the_longest_path(name, depth):
+    assert weightless(name).conv_layers == depth
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_filters_keep_the_signals_size_and_biases_are_zero(name, narrow):
+    backbone = narrow(name)()
+    for layer in named_layers(backbone.layers):
+        if isinstance(layer, Conv) and layer.outputs * layer.inputs * layer.kernel**2 > 2000:
+            module = backbone.get_submodule(layer.name)
+            assert float(module.weight.detach().std()) == pytest.approx((2 / module.weight[0].numel()) ** 0.5, rel=0.1)
+            assert not module.bias.any()
+
+
+# ---- weights of torchvision
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torchvision_names_cover_every_convolution(name):
+    backbone = weightless(name)
+    convolutions = [layer.name for layer in named_layers(backbone.layers) if isinstance(layer, Conv)]
+    assert sorted(backbone.torchvision_names) == sorted(convolutions)
+    assert len(set(backbone.torchvision_names.values())) == len(convolutions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torchvisions_weights_fit(name):
+    backbone = weightless(name)
+    with torch.device("meta"):
+        state = get_model(backbone.torchvision_model, weights=None).state_dict()
+    fitting = fitted(backbone, state, backbone.torchvision_names, "torchvision")
+    assert {key: value.shape for key, value in fitting.items()} == {
+        key: parameter.shape for key, parameter in backbone.named_parameters()
+    }
+
+
+def filled(backbone, classifier):
+    names = backbone.torchvision_names
+    backbone.load_state_dict(fitted(backbone, classifier.state_dict(), names, "torchvision"), strict=False)
+    backbone.normalize_with(TORCHVISION)
+    return backbone.eval()
+
+
+def as_torchvision(images):
+    return (images / 255 - torch.tensor([[[0.485]], [[0.456]], [[0.406]]])) / torch.tensor(
+        [[[0.229]], [[0.224]], [[0.225]]]
+    )
+
+
+@pytest.mark.parametrize(("stride", "end"), [(4, 5), (8, 8), (16, 13)])
+def test_squeezenet_computes_torchvisions_features(stride, end):
+    torch.manual_seed(0)
+    theirs = get_model("squeezenet1_1", weights=None).eval()
+    ours, images = filled(SqueezeNet(0), theirs), noise(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = theirs.features[:end](as_torchvision(images))
+        assert difference(ours(images)[stride].tensor, expected) < 1e-5
+
+
+def test_padding_of_squeezenet_leaves_the_inside_as_it_was():
+    torch.manual_seed(0)
+    images = noise(1, 3, 224, 224)
+    bare, padded = SqueezeNet(0).double().eval(), SqueezeNet(4 * 16).double().eval()
+    padded.load_state_dict(bare.state_dict())
+    with torch.inference_mode():
+        inner, outer = bare(images)[4], padded(images)[4]
+    cells, rows = outer.grid.crop_to(inner.grid), inner.tensor.shape[2]
+    window = outer.tensor[:, :, cells : cells + rows, cells : cells + rows]
+    # The outermost two cells see the zeros that the fire modules' own convolutions are padded with.
+    assert difference(window[:, :, 2:-2, 2:-2], inner.tensor[:, :, 2:-2, 2:-2]) < 1e-9
+
+
+@pytest.mark.slow
+def test_vgg16_computes_torchvisions_classifier_in_the_middle_of_its_map(empty_vgg):
+    torch.manual_seed(0)
+    theirs = get_model("vgg16", weights=None).eval()
+    ours, images = filled(empty_vgg(padding="same"), theirs), noise(1, 3, 224, 224)
+    with torch.inference_mode():
+        features, inputs = ours(images), as_torchvision(images)
+        assert difference(features[8].tensor, theirs.features[:17](inputs)) < 1e-5
+        assert difference(features[16].tensor, theirs.features[:24](inputs)) < 1e-5
+        hidden = theirs.classifier[:6](theirs.features(inputs).flatten(1))
+        assert difference(features[32].tensor[:, :, 3, 3], hidden) < 1e-5
+
+
+# ---- images become inputs
+
+
+def test_caffes_inputs_are_blue_first_minus_the_mean():
+    backbone = SqueezeNet(normalization=CAFFE)
+    images = torch.tensor([200.0, 100.0, 50.0]).reshape(1, 3, 1, 1)
+    expected = torch.tensor([50 - 104.00699, 100 - 116.66877, 200 - 122.67892]).reshape(1, 3, 1, 1)
+    torch.testing.assert_close(backbone.normalize(images), expected)
+
+
+def test_torchvisions_inputs_are_red_first_on_unit_scale():
+    images = noise(2, 3, 4, 5)
+    torch.testing.assert_close(SqueezeNet(normalization=TORCHVISION).normalize(images), as_torchvision(images))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_and_floats_are_the_same_image(name, narrow):
+    backbone, images = narrow(name)().eval(), noise(1, 3, 40, 40)
+    for dtype in (torch.float32, torch.float64):
+        for stride, feature in backbone(images).items():
+            assert torch.equal(backbone(images.to(dtype))[stride].tensor, feature.tensor)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_statistics_are_the_nets_own_and_stay_out_of_its_file(name):
+    backbone = weightless(name)
+    assert backbone.normalization == backbone.normalization_default
+    assert not {"mean", "std"} & set(backbone.state_dict())
+
+
+def test_statistics_can_be_changed_when_weights_come():
+    backbone, other = SqueezeNet(), Normalization("rgb", 1.0, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    backbone.normalize_with(other)
+    pixels = backbone.normalize(torch.tensor([9.0, 12.0, 15.0]).reshape(1, 3, 1, 1))
+    assert (backbone.normalization, pixels.flatten().tolist()) == (other, [2, 2, 2])
+
+
+def test_other_numbers_of_channels_are_refused():
+    with pytest.raises(ValueError, match="reads 3 channels, the images have 4"):
+        SqueezeNet()(torch.zeros(1, 4, 40, 40))
+
+
+# ---- dropout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dropout_drops_single_elements_and_no_whole_channels(name):
+    torch.manual_seed(0)
+    backbone = weightless(name, None, None, 0.5)
+    drops = [layer.name for layer in named_layers(backbone.layers) if isinstance(layer, Dropout)]
+    assert drops
+    for drop in drops:
+        dropped = backbone.get_submodule(drop)(torch.ones(2, 6, 20, 20)) == 0
+        share = dropped.float().mean((2, 3))
+        assert float(share.min()) > 0.3
+        assert float(share.max()) < 0.7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dropout_reaches_the_coarsest_map_in_training_alone(name, narrow):
+    torch.manual_seed(0)
+    backbone = narrow(name)(None, None, 0.5)
+    images = noise(1, 3, 96, 96)
+    kept = list(backbone.eval()(images).values())[-1].tensor
+    dropped = list(backbone.train()(images).values())[-1].tensor
+    assert int((dropped == 0).sum()) > int((kept == 0).sum())
+    assert torch.equal(kept, list(backbone.eval()(images).values())[-1].tensor)
+
+
+# ---- what cannot be
+
+
+@pytest.mark.parametrize("padding", [-1, "valid"])
+def test_padding_that_is_no_padding_is_refused(padding):
+    with pytest.raises(ValueError, match=r'backbone.padding must be "same" or a number of pixels >= 0, not'):
+        SqueezeNet(padding)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_dropout_outside_its_range_is_refused(dropout):
+    with pytest.raises(ValueError, match=r"backbone.dropout must be at least 0 and below 1"):
+        SqueezeNet(dropout=dropout)
+
+
+def test_an_unknown_backbone_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=f"alexnet0 is no backbone; choose one of {', '.join(NAMES)}"):
+        backbone_class("alexnet0")

@@ -1,0 +1,253 @@
+"""From configuration to objects: only what belongs to the package, with what was asked for."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from runs import SMALL, composed
+
+from fcnseg import build
+from fcnseg.backbones import backbone_class
+from fcnseg.config import DataConfig, LoggerConfig
+from fcnseg.data.shapes import Shapes
+from fcnseg.data.voc import open_split
+
+
+def shapes(**changes):
+    return replace(composed().data, **changes)
+
+
+def rates(config):
+    net, _ = build.build_net(config, 5)
+    optimizer, scheduler = build.make_optimizer(config, net)
+    return optimizer, scheduler, {group["name"]: [group["lr"], group["weight_decay"]] for group in optimizer.param_groups}
+
+
+def saved_stage(path, **options):
+    """A checkpoint as training writes it, of a net with weights that are not the initial ones."""
+    config = composed(*SMALL, "model=fcn16s", *(f"{key}={value}" for key, value in options.items()))
+    task = build.build_task(config, Shapes("val", 1, 32, 32, 0))
+    for parameter in task.parameters():
+        parameter.data.add_(0.25)
+    torch.save({"state_dict": task.state_dict(), "fcnseg": task.record, "global_step": 3}, path)
+    return task
+
+
+# ---- names are looked up inside the package alone
+
+OUTSIDE = ["os", "../x", "..", "os.path", "fcnseg.data.voc", "voc.os", "lightning.pytorch.trainer.trainer.os", "", "Voc"]
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "dataset", "sampler", "transforms"])
+def test_a_data_set_outside_the_package_is_refused(name):
+    message = rf"data\.format={re.escape(name)} is no module of fcnseg\.data that opens a data set"
+    with pytest.raises(ValueError, match=message):
+        build.open_source(shapes(format=name), "train")
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "base", "layers", "pretrained"])
+def test_a_backbone_outside_the_package_is_refused(name):
+    message = rf"backbone\.name={re.escape(name)} is no backbone; choose one of .*squeezenet.*vgg16"
+    with pytest.raises(ValueError, match=message):
+        backbone_class(name)
+
+
+def test_every_backbone_and_data_set_has_a_choice_of_its_name():
+    from fcnseg.config import CONF_DIR
+
+    for name in (path.stem for path in (CONF_DIR / "backbone").glob("*.yaml")):
+        assert backbone_class(composed(f"backbone={name}").backbone.name).__module__ == f"fcnseg.backbones.{name}"
+    for name in (path.stem for path in (CONF_DIR / "data").glob("*.yaml")):
+        assert callable(build._opener(composed(f"data={name}", "data.root=/").data.format))
+
+
+# ---- data
+
+
+@pytest.mark.parametrize(("part", "count", "split"), [("train", 6, "train"), ("val", 5, "val")])
+def test_a_part_takes_its_own_count_and_split(part, count, split):
+    source = build.open_source(shapes(train_count=6, val_count=5), part)
+    assert isinstance(source, Shapes)
+    assert (len(source), source.split) == (count, split)
+
+
+@pytest.mark.parametrize("key", ["height", "seed", "val_count"])
+def test_a_missing_key_is_named(key):
+    with pytest.raises(ValueError, match=rf"data=shapes needs data\.{key}: set it"):
+        build.open_source(shapes(**{key: None}), "val")
+
+
+def test_voc_needs_a_root():
+    data = DataConfig(name="voc2012", format="voc", year="2012")
+    with pytest.raises(ValueError, match=r"data=voc2012 needs data\.root: set it"):
+        build.open_source(data, "train")
+
+
+@pytest.mark.parametrize(("key", "value"), [("root", "/data"), ("year", "2012")])
+def test_a_key_that_the_data_set_does_not_know_is_refused(key, value):
+    with pytest.raises(ValueError, match=rf"data\.{key}={value} has no meaning for data=shapes: leave it out"):
+        build.open_source(shapes(**{key: value}), "train")
+
+
+def test_a_devkit_is_opened_by_its_root_and_year(tmp_path):
+    from tiny_voc import write_devkit
+
+    root = str(write_devkit(tmp_path, year="2007"))
+    data = DataConfig(name="voc2012", format="voc", root=root, year="2007", val_split="trainval")
+    assert build.open_source(data, "val").pairs == open_split(root, "2007", "trainval").pairs
+
+
+def test_training_images_are_varied_and_validation_images_are_not():
+    data = build.build_data(composed(*SMALL, "data.image_side=36"))
+    train, val = ([type(each).__name__ for each in part.transform.transforms] for part in (data.train, data.val))
+    assert val == ["LongestMaxSize"]
+    assert train[0] == "LongestMaxSize"
+    assert {"RandomScale", "RandomCrop", "HorizontalFlip", "ColorJitter"} <= set(train)
+    assert (data.batch_size, data.batching, data.workers, data.replacement) == (2, "crop", 0, False)
+
+
+def test_the_seed_decides_order_and_augmentation():
+    first, second, other = (build.build_data(composed(*SMALL, f"seed={seed}")) for seed in (0, 0, 5))
+    batches = [next(iter(data.train_dataloader())).images for data in (first, second, other)]
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+
+
+# ---- net and task
+
+
+def test_the_net_has_the_classes_of_the_data_set_or_more():
+    task = build.build_task(composed(), Shapes("val", 1, 32, 32, 0))
+    assert task.model.num_classes == task.record["num_classes"] == 21
+    assert build.build_task(composed("model.num_classes=30"), Shapes("val", 1, 32, 32, 0)).model.num_classes == 30
+
+
+def test_fewer_classes_than_the_data_set_has_are_refused():
+    with pytest.raises(ValueError, match=r"model\.num_classes=2, but data=shapes has 21 classes"):
+        build.build_task(composed("model.num_classes=2"), Shapes("val", 1, 32, 32, 0))
+
+
+def test_the_optimizer_has_the_rates_of_the_configuration():
+    lr = "optimizer.lr=1e-3"
+    optimizer, _, groups = rates(composed("recipe=cvpr2015", lr, "optimizer.head_lr_factor=10"))
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+    expected = {"base_weights": [1e-3, 5e-4], "base_biases": [2e-3, 0], "head_weights": [1e-2, 5e-4]}
+    assert groups == expected | {"head_biases": [2e-2, 0]}
+    optimizer, _, groups = rates(composed(lr, "optimizer.momentum=0.8", "model.train=head"))
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["betas"] == (0.8, 0.999)
+    assert set(groups) == {"head_weights", "head_biases"}
+
+
+def test_the_optimizer_holds_every_parameter_once():
+    config = composed()
+    net, _ = build.build_net(config, 5)
+    held = [id(parameter) for group in build.make_optimizer(config, net)[0].param_groups for parameter in group["params"]]
+    assert sorted(held) == sorted(id(parameter) for parameter in net.parameters())
+
+
+def test_the_schedule_follows_the_configuration():
+    config = composed("trainer.max_steps=100", "optimizer.warmup=0")
+    optimizer, scheduler, groups = rates(config)
+    for _ in range(50):
+        optimizer.step()
+        scheduler.step()
+    now = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    assert now == pytest.approx({name: lr * 0.5**0.9 for name, (lr, _) in groups.items()})
+
+
+# ---- a finer net from a coarser one
+
+
+@pytest.mark.parametrize("as_run", [True, False])
+def test_a_finer_net_starts_from_a_run_folder_or_a_checkpoint(tmp_path, as_run):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    path.parent.mkdir()
+    coarser = saved_stage(path, **{"backbone.normalization": "caffe"}).model
+    config = composed("model=fcn8s", f"init_from={tmp_path if as_run else path}")
+    net, weights_from = build.build_net(config, 21)
+    state = net.state_dict()
+    assert weights_from == str(path)
+    assert all(torch.equal(state[name], value) for name, value in coarser.state_dict().items())
+    assert set(state) - set(coarser.state_dict()) == {"score_pool3.weight", "score_pool3.bias"}
+    assert not state["score_pool3.weight"].any()
+    assert net.backbone.normalization == coarser.backbone.normalization
+    assert net.backbone.normalization.order == "bgr"
+
+
+def test_a_learned_upsampling_is_new_in_the_finer_net(tmp_path):
+    saved_stage(tmp_path / "a.ckpt")
+    config = composed("model=fcn8s", "model.learn_intermediate=true", f"init_from={tmp_path / 'a.ckpt'}")
+    net, _ = build.build_net(config, 21)
+    assert net.upsample16.weight.requires_grad
+
+
+def test_another_backbone_is_no_coarser_form(tmp_path):
+    saved_stage(tmp_path / "a.ckpt")
+    config = composed("backbone=vgg16", "backbone.padding=same", f"init_from={tmp_path / 'a.ckpt'}")
+    with torch.device("meta"), pytest.raises(ValueError, match=r"init_from=.*a\.ckpt is not the coarser form of this net"):
+        build.build_net(config, 21)
+
+
+def test_a_missing_coarser_net_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint and no run folder {tmp_path / 'nosuch'}"):
+        build.build_net(composed(f"init_from={tmp_path / 'nosuch'}"), 21)
+
+
+# ---- trainer
+
+
+@pytest.mark.parametrize(
+    ("name", "accelerator", "capable", "expected"),
+    [
+        ("auto", "auto", True, "bf16-mixed"),
+        ("auto", "gpu", True, "bf16-mixed"),
+        ("auto", "cpu", True, "32-true"),
+        ("auto", "auto", False, "32-true"),
+        ("16-mixed", "auto", True, "16-mixed"),
+        ("32-true", "gpu", True, "32-true"),
+    ],
+)
+def test_auto_precision_is_bf16_where_the_gpu_to_be_used_has_it(monkeypatch, name, accelerator, capable, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: capable)
+    assert build.precision(name, accelerator) == expected
+
+
+def test_without_a_gpu_auto_precision_is_32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert build.precision("auto") == "32-true"
+
+
+def test_the_trainer_is_the_configurations(tmp_path):
+    config = composed(*SMALL, "trainer.accumulate=3", "trainer.val_every=4", "trainer.clip=2.5", "trainer.max_steps=9")
+    trainer = build.build_trainer(config, tmp_path, [])
+    assert (trainer.max_steps, trainer.max_epochs) == (9, -1)
+    assert (trainer.accumulate_grad_batches, trainer.gradient_clip_val) == (3, 2.5)
+    assert trainer.val_check_interval == 12  # batches
+    assert trainer.limit_val_batches == 2
+    assert trainer.world_size == 1
+
+
+def test_a_run_keeps_its_best_and_its_last_checkpoint(tmp_path):
+    best, last = (each for each in build.checkpoints(tmp_path) if isinstance(each, ModelCheckpoint))
+    assert (best.filename, best.monitor, best.mode) == ("best", "val/mean_iu", "max")
+    assert (last.filename, last.monitor) == ("last", None)
+    assert Path(best.dirpath) == Path(last.dirpath) == tmp_path / "checkpoints"
+
+
+def test_metrics_are_always_written(tmp_path):
+    (logger,) = build.build_loggers(LoggerConfig(), tmp_path)
+    assert isinstance(logger, CSVLogger)
+    assert Path(logger.log_dir) == tmp_path
+
+
+def test_an_unknown_logger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"logger\.name must be csv or wandb, not 'tensorboard'"):
+        build.build_loggers(LoggerConfig(name="tensorboard"), tmp_path)

@@ -1,0 +1,165 @@
+"""The loss against its plain definition, pixel by pixel."""
+
+import math
+
+import pytest
+import torch
+
+from fcnseg.geometry import IMAGE
+from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
+from fcnseg.shapes import Features
+
+VOID = 255
+
+
+@pytest.fixture
+def batch():
+    """Logits [3, 4, 5, 6] and targets with uneven void: a little, half, and none."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 5, 6, dtype=torch.float64, generator=generator) * 3
+    targets = torch.randint(0, 4, (3, 5, 6), dtype=torch.uint8, generator=generator)
+    targets[0, 0, :2] = VOID
+    targets[1, :, 3:] = VOID
+    return logits, targets
+
+
+def loss_of(reduction, logits, targets, void=VOID):
+    """The loss of finished logits: nothing to upsample."""
+    return PixelCrossEntropy(reduction, void)(Features(logits, IMAGE), lambda scores, size: scores.tensor, targets)
+
+
+def pixel_losses(logits, target):
+    """The definition, in plain numbers: {pixel: loss} of the pixels of one image that count."""
+    found = {}
+    for row, line in enumerate(target.tolist()):
+        for column, label in enumerate(line):
+            if label != VOID:
+                scores = logits[:, row, column].tolist()
+                found[row, column] = math.log(sum(math.exp(score) for score in scores)) - scores[label]
+    return found
+
+
+def defined(reduction, logits, targets):
+    """The definition of each normalisation over all images of a step."""
+    images = [pixel_losses(*pair) for pair in zip(logits, targets, strict=True)]
+    pixels = [loss for image in images for loss in image.values()]
+    if reduction == "sum":
+        return math.fsum(pixels)
+    if reduction == "mean":
+        return math.fsum(pixels) / len(pixels)
+    return math.fsum(math.fsum(image.values()) / len(image) for image in images) / len(images)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_the_loss_is_its_definition(reduction, batch):
+    total, weight = loss_of(reduction, *batch)
+    assert float(total / weight) == pytest.approx(defined(reduction, *batch), rel=1e-12)
+
+
+@pytest.mark.parametrize(("reduction", "weight"), [("sum", 1), ("mean", 90 - 2 - 15), ("image_mean", 3)])
+def test_weights_count_what_the_loss_is_divided_by(reduction, weight, batch):
+    found = loss_of(reduction, *batch).weight
+    assert (float(found), found.dtype, found.requires_grad) == (weight, torch.float64, False)
+
+
+def test_the_three_normalisations_differ(batch):
+    values = [defined(reduction, *batch) for reduction in REDUCTIONS]
+    assert len({round(value, 6) for value in values}) == 3
+
+
+@pytest.mark.parametrize("reduction", ["mean", "image_mean"])
+@pytest.mark.parametrize("parts", [(1, 1, 1), (2, 1), (1, 2)])
+def test_fractions_add_up_across_batches(reduction, parts, batch):
+    pieces = zip(*(tensor.split(parts) for tensor in batch), strict=True)
+    losses = [loss_of(reduction, *piece) for piece in pieces]
+    total, weight = sum(loss.total for loss in losses), sum(loss.weight for loss in losses)
+    assert float(total / weight) == pytest.approx(defined(reduction, *batch), rel=1e-12)
+
+
+def test_summed_losses_add_up_without_being_divided(batch):
+    pieces = zip(*(tensor.split(1) for tensor in batch), strict=True)
+    assert sum(float(loss_of("sum", *piece).total) for piece in pieces) == pytest.approx(
+        defined("sum", *batch), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_void_pixels_have_no_gradient_and_the_others_that_of_the_softmax(reduction, batch):
+    logits, targets = batch
+    logits.requires_grad_()
+    total, _ = loss_of(reduction, logits, targets)
+    total.backward()
+    valid = targets != VOID
+    assert not logits.grad.permute(0, 2, 3, 1)[~valid].any()
+    hot = torch.nn.functional.one_hot(targets.long().clamp(max=3), 4).permute(0, 3, 1, 2)
+    slope = (logits.detach().softmax(1) - hot) * valid[:, None]
+    if reduction == "image_mean":
+        slope = slope / valid.sum((1, 2))[:, None, None, None]
+    torch.testing.assert_close(logits.grad, slope, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("reduction", "weight"), [("sum", 1), ("mean", 0), ("image_mean", 1)])
+def test_an_image_of_void_alone_costs_nothing(reduction, weight):
+    logits = torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    loss = loss_of(reduction, logits, torch.full((1, 3, 3), VOID, dtype=torch.uint8))
+    loss.total.backward()
+    assert (float(loss.total.detach()), float(loss.weight)) == (0, weight)
+    assert not logits.grad.any()
+
+
+def test_other_labels_can_be_void(batch):
+    logits, targets = batch
+    other = targets.int()
+    other[targets == VOID] = -1
+    assert torch.equal(loss_of("mean", logits, other, -1).total, loss_of("mean", logits, targets).total)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_targets_may_be_any_integers(dtype, batch):
+    logits, targets = batch
+    assert torch.equal(loss_of("sum", logits, targets.to(dtype)).total, loss_of("sum", logits, targets).total)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_full(dtype, batch):
+    logits, targets = batch
+    half = logits.to(dtype)
+    loss = loss_of("sum", half, targets).total
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(loss_of("sum", half.double(), targets).total), rel=1e-6)
+
+
+def test_the_scores_are_upsampled_to_the_targets_size(batch):
+    logits, targets = batch
+    asked = []
+
+    def upsample(scores, size):
+        asked.append(size)
+        return scores.tensor.repeat_interleave(2, 2)[:, :, : size[0]]
+
+    loss = PixelCrossEntropy("sum")(Features(logits[:, :, ::2], IMAGE), upsample, targets)
+    assert asked == [(5, 6)]
+    assert float(loss.total) == pytest.approx(
+        defined("sum", logits[:, :, ::2].repeat_interleave(2, 2)[:, :, :5], targets), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("label", [4, 254])
+def test_labels_that_are_neither_class_nor_void_are_refused(label, batch):
+    logits, targets = batch
+    targets[2, 3, 3] = label
+    with pytest.raises(
+        ValueError, match=rf"the masks hold \[{label}\], which is neither a class \(0..3\) nor void \(255"
+    ):
+        loss_of("sum", logits, targets)
+
+
+def test_negative_labels_are_refused(batch):
+    logits, targets = batch
+    with pytest.raises(ValueError, match=r"the masks hold \[-2\]"):
+        loss_of("sum", logits, targets.int().where(targets != VOID, -2))
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match=r"loss.reduction must be one of sum, mean, image_mean, not 'average'"):
+        PixelCrossEntropy("average")

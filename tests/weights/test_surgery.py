@@ -1,0 +1,80 @@
+"""A classifier's inner products become convolutions that compute the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from fcnseg.weights.surgery import convolutionalize, fitted
+
+
+def test_the_convolution_computes_the_inner_product():
+    torch.manual_seed(0)
+    linear = nn.Linear(5 * 7 * 7, 11).double()
+    maps = torch.randn(2, 5, 9, 8, dtype=torch.float64)
+    convolved = nn.functional.conv2d(maps, convolutionalize(linear.weight, (11, 5, 7, 7)), linear.bias)
+    assert convolved.shape == (2, 11, 3, 2)
+    for row in range(3):
+        for column in range(2):
+            window = maps[:, :, row : row + 7, column : column + 7].flatten(1)
+            torch.testing.assert_close(convolved[:, :, row, column], linear(window))
+
+
+@pytest.mark.parametrize("shape", [(10, 5, 7, 7), (11, 5, 7, 6), (11, 4, 7, 7)])
+def test_inner_products_of_another_size_are_refused(shape):
+    with pytest.raises(ValueError, match=r"shape \[11, 245\] is no convolution of shape"):
+        convolutionalize(torch.zeros(11, 5 * 7 * 7), shape)
+
+
+def test_maps_are_no_inner_products():
+    with pytest.raises(ValueError, match="no convolution"):
+        convolutionalize(torch.zeros(11, 5, 49), (11, 5, 7, 7))
+
+
+@pytest.fixture
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 2))
+
+
+@pytest.fixture
+def tensors():
+    return {
+        "first.weight": torch.randn(4, 3, 3, 3),
+        "first.bias": torch.randn(4),
+        "last.weight": torch.randn(6, 16),
+        "last.bias": torch.randn(6),
+        "unused": torch.zeros(1),
+    }
+
+
+NAMES = {"0": "first", "1": "last"}
+
+
+def test_every_parameter_finds_its_tensor(net, tensors):
+    state = fitted(net, tensors, NAMES, "the file")
+    assert list(state) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert torch.equal(state["0.weight"], tensors["first.weight"])
+    assert torch.equal(state["1.weight"], tensors["last.weight"].reshape(6, 4, 2, 2))
+
+
+def test_layers_that_are_not_renamed_keep_their_names(net, tensors):
+    own = {
+        f"{number}.{kind}": tensors[f"{name}.{kind}"] for number, name in NAMES.items() for kind in ("weight", "bias")
+    }
+    assert torch.equal(fitted(net, own, {}, "the file")["1.bias"], tensors["last.bias"])
+
+
+def test_everything_that_does_not_fit_is_named_at_once(net, tensors):
+    del tensors["first.bias"]
+    tensors["last.bias"] = torch.zeros(7)
+    tensors["last.weight"] = torch.zeros(6, 17)
+    with pytest.raises(
+        ValueError, match=r"^the file does not fit Sequential: first.bias is missing; last.weight: "
+    ) as e:
+        fitted(net, tensors, NAMES, "the file")
+    assert "last.bias: shape [7], needed [6]" in str(e.value)
+    assert "first.weight" not in str(e.value)
+
+
+def test_a_long_list_of_faults_is_cut(net):
+    with pytest.raises(ValueError, match=r"5.bias is missing; and 2 more$"):
+        fitted(nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(4))), {}, {str(i): str(i + 3) for i in range(4)}, "it")
