@@ -15,7 +15,8 @@ from jaxtyping import install_import_hook
 
 # Types and shapes are checked from here on, so nothing may import fcnseg before. An int passes for a float, as in mypy.
 install_import_hook("fcnseg", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-torch.set_num_threads(2)
+# Most nets here are so small that a second thread costs more than it gives, many times more on a busy machine.
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,6 +37,15 @@ def reference():
 def assets():
     """Golden numbers that travel with the tests."""
     return Path(__file__).parent / "assets"
+
+
+@pytest.fixture
+def all_threads():
+    """For the few tests that compute for long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 def found(folder, what):

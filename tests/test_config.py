@@ -194,10 +194,14 @@ def test_the_configuration_says_what_the_recipe_says(recipe):
 
 def test_the_published_numbers():
     heavy, averaged = (resolved("train", f"recipe={name}") for name in ("pami_heavy", "cvpr2015"))
-    assert heavy.recipe.lr["vgg16"] == {"32s": 1e-10, "16s": 1e-12, "8s": 1e-14, "atonce": 1e-10}
+    assert heavy.recipe.lr["vgg16"] == {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-14, "fcn8s_atonce": 1e-10}
+    steps = {
+        name: resolved("train", "recipe=pami_heavy", f"model={name}").trainer.max_steps for name in heavy.recipe.steps
+    }
+    assert steps == {"fcn32s": 100000, "fcn16s": 100000, "fcn8s": 100000, "fcn8s_atonce": 300000}
     assert (heavy.optimizer.momentum, heavy.loss.reduction) == (0.99, "sum")
     assert heavy.data.batch_size * heavy.trainer.accumulate == 1
-    assert averaged.recipe.lr["vgg16"] == {"32s": 1e-4, "16s": 1e-6, "8s": 1e-8}
+    assert averaged.recipe.lr["vgg16"] == {"fcn32s": 1e-4, "fcn16s": 1e-6, "fcn8s": 1e-8}
     assert (averaged.optimizer.momentum, averaged.loss.reduction) == (0.9, "mean")
     assert averaged.data.batch_size * averaged.trainer.accumulate == 20
     for one in (heavy, averaged):

@@ -1,11 +1,12 @@
 """What cannot work is refused with the key and the remedy, before data, weights or devices are touched."""
 
 import pytest
-from runs import composed, trained
 
 from fcnseg import build
-from fcnseg.consistency import check
+from fcnseg.consistency import check, check_processes
+from runs import composed, trained
 
+BARE = ("backbone=vgg16", "backbone.weights=none")
 HEAVY = ("recipe=pami_heavy", "backbone=squeezenet", "optimizer.lr=1e-10")
 
 REFUSED = {
@@ -15,26 +16,35 @@ REFUSED = {
     ),
     "a stride that the backbone lacks": (
         ["model=fcn32s", "backbone=squeezenet"],
-        r"model\.output_stride=32 is not to be had from SqueezeNet: its coarsest map has stride 16; choose one of 16, 8",
+        r"model\.output_stride=32 is not to be had from SqueezeNet: its coarsest map has stride 16; choose one of 16",
     ),
     "a finer net without the coarser one": (
-        ["model=fcn16s", "recipe=pami_heavy", "backbone=vgg16", "data=voc2012", "data.root=/"],
+        ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=voc2012", "data.root=/"],
         r"starts from a finished fcn32s. First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
-        r"recipe=pami_heavy data=voc2012\nthen add init_from=RUN_FOLDER",
+        r"recipe=pami_heavy data=voc2012 data.root=/ backbone.weights=none\n.* add init_from=RUN_FOLDER",
     ),
     "the finest net without the one before": (
-        ["model=fcn8s", "recipe=cvpr2015", "backbone=vgg16"],
+        ["model=fcn8s", "recipe=cvpr2015", *BARE],
         r"fcn8s starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
-        r"recipe=cvpr2015 data=shapes\nthen add init_from=RUN_FOLDER",
+        r"recipe=cvpr2015 data=shapes backbone.weights=none\n.* add init_from=RUN_FOLDER",
     ),
     "the finer net of a light backbone": (
         ["model=fcn8s", *HEAVY],
         r"starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=squeezenet ",
     ),
-    "whole images in batches": (
-        ["model=fcn16s", *HEAVY, "data.batch_size=20"],
-        r"data\.batching=whole passes one image at a time, not data\.batch_size=20: set data\.batch_size=1 "
-        r"trainer\.accumulate=20, or data\.batching=groups",
+    "torchvision's weights with Caffe's inputs": (
+        ["model=fcn32s", "recipe=pami_heavy", "backbone=vgg16"],
+        r"backbone\.weights=imagenet are torchvision's, .* take backbone\.normalization=torchvision",
+    ),
+    "an unknown row": (["row=9s"], r"row=9s is no row of this experiment; there are: none"),
+    "an unknown precision": (["trainer.precision=8"], r"trainer\.precision must be one of auto, 32-true"),
+    "an unknown logger": (["logger.name=tensorboard"], r"logger\.name must be one of csv, wandb"),
+    "no validation images": (["trainer.limit_val_batches=0"], r"trainer\.limit_val_batches must be at least 1, not 0"),
+    "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
+    "a negative warm-up": (["optimizer.warmup=-1"], r"optimizer\.warmup must be at least 0, not -1"),
+    "another recipe's rate": (
+        ["optimizer=sgd"],
+        r"recipe=modern gives no learning rate .* optimizer=sgd: set optimizer\.lr",
     ),
     "crops without a size": (
         ["data.crop=null"],
@@ -78,10 +88,10 @@ REFUSED = {
     "dropout of everything": (["backbone.dropout=1"], r"backbone\.dropout must be at least 0 and below 1"),
     "a recipe without a rate for the backbone": (
         ["model=fcn16s", "recipe=pami_heavy", "backbone=squeezenet"],
-        r"recipe=pami_heavy gives no learning rate for squeezenet 16s: set optimizer\.lr",
+        r"recipe=pami_heavy gives no learning rate for fcn16s on squeezenet with optimizer=sgd: set optimizer\.lr",
     ),
-    "no steps": (["trainer.max_steps=0"], r"trainer\.max_steps, .* must be at least 1"),
-    "no accumulation": (["trainer.accumulate=0"], r"accumulate .* must be at least 1"),
+    "no steps": (["trainer.max_steps=0"], r"trainer\.max_steps must be at least 1, not 0"),
+    "no accumulation": (["trainer.accumulate=0"], r"trainer\.accumulate must be at least 1, not 0"),
 }
 
 
@@ -103,15 +113,28 @@ def test_is_refused_by_its_key_with_the_remedy(overrides, request):
         check(composed(*overrides))
 
 
-def test_scales_at_a_stride_that_the_backbone_lacks_are_refused():
-    config = composed("model=fcn8s_atonce")
-    config.model.scales[32] = 0.1
-    with pytest.raises(ValueError, match=r"model\.scales names strides \[32\] that SqueezeNet lacks"):
-        check(config)
+@pytest.mark.parametrize(
+    ("batching", "batch_size", "processes", "remedy"),
+    [
+        ("crop", 1, 2, "data.batch_size=2 or fewer trainer.devices"),
+        ("crop", 10, 4, "data.batch_size=12 or fewer trainer.devices"),
+        ("whole", 20, 1, "data.batch_size=1 and trainer.accumulate"),
+        ("whole", 4, 2, "data.batch_size=2 and trainer.accumulate"),
+    ],
+)
+def test_batches_that_the_processes_cannot_share_are_refused(batching, batch_size, processes, remedy):
+    data = composed(f"data.batching={batching}", f"data.batch_size={batch_size}").data
+    with pytest.raises(ValueError, match=f"data.batch_size={batch_size}.*set {remedy}"):
+        check_processes(data, processes)
+
+
+@pytest.mark.parametrize(("batching", "batch_size", "processes"), [("crop", 8, 4), ("whole", 2, 2), ("groups", 6, 1)])
+def test_batches_that_the_processes_can_share_are_allowed(batching, batch_size, processes):
+    check_processes(composed(f"data.batching={batching}", f"data.batch_size={batch_size}").data, processes)
 
 
 def test_training_checks_first(tmp_path):
-    with pytest.raises(ValueError, match="loss.reduction must be one of"):
+    with pytest.raises(ValueError, match=r"loss\.reduction must be one of"):
         trained(tmp_path, "loss.reduction=median")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(AssertionError, match="touched"):
@@ -123,9 +146,9 @@ def test_training_checks_first(tmp_path):
     [
         [],
         ["model=fcn8s_atonce", *HEAVY],
-        ["model=fcn8s_atonce", "recipe=pami_heavy", "backbone=vgg16"],
+        ["model=fcn8s_atonce", "recipe=pami_heavy", *BARE],
         ["model=fcn16s", *HEAVY],
-        ["model=fcn32s", "recipe=cvpr2015", "backbone=vgg16"],
+        ["model=fcn32s", "recipe=cvpr2015", *BARE],
         ["model=fcn16s", "recipe=cvpr2015", "backbone=vgg16", "init_from=runs/32s"],
         ["model=fcn8s", "recipe=modern", "backbone=vgg16"],
         ["model=fcn8s", *HEAVY, "init_from=runs/16s"],

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+
 from runs import SMALL, main, run, said, snapshot, state_of, trained
 from tiny_voc import picture, write_devkit
 
@@ -146,7 +147,9 @@ def test_the_checkpoint_must_be_said(refusal):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path, refusal):
-    assert f"no checkpoint and no run folder {tmp_path / 'nosuch.ckpt'}" in refusal(f"checkpoint={tmp_path}/nosuch.ckpt")
+    assert f"no checkpoint and no run folder {tmp_path / 'nosuch.ckpt'}" in refusal(
+        f"checkpoint={tmp_path}/nosuch.ckpt"
+    )
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, refusal):
@@ -162,7 +165,9 @@ def test_a_damaged_checkpoint_is_named(training, tmp_path, refusal, damage):
     at = content.index(b"model.backbone.conv1")
     changed = {"cut": content[: len(content) // 2], "empty": b"", "garbage": b"no checkpoint at all"}
     path.write_bytes(changed.get(damage, content[:at] + b"\xff\x00" + content[at + 2 :]))
-    assert f"error: {path} cannot be read as tensors and plain containers: it is damaged" in refusal(f"checkpoint={path}")
+    assert f"error: {path} cannot be read as tensors and plain containers: it is damaged" in refusal(
+        f"checkpoint={path}"
+    )
 
 
 class Payload:
@@ -205,7 +210,9 @@ def changed(training, path, change):
 
 
 def test_a_checkpoint_that_lacks_a_layer_is_refused(training, tmp_path, refusal):
-    checkpoint = changed(training, tmp_path / "a.ckpt", lambda content: content["state_dict"].pop("model.score_fr.bias"))
+    checkpoint = changed(
+        training, tmp_path / "a.ckpt", lambda content: content["state_dict"].pop("model.score_fr.bias")
+    )
     message = refusal(checkpoint)
     assert f"error: {tmp_path / 'a.ckpt'} does not hold the net that it describes" in message
     assert "score_fr.bias" in message

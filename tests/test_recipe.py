@@ -1,9 +1,9 @@
 """The learning rate by backbone and stage, and the departures from a recipe."""
 
 import pytest
-from runs import composed
 
 from fcnseg.recipe import departures, learning_rate, recipe_label
+from runs import composed
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,14 @@ def test_the_command_line_wins():
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        (["recipe=pami_heavy", "backbone=squeezenet", "model=fcn16s"], "recipe=pami_heavy .* squeezenet 16s"),
-        (["recipe=cvpr2015", "backbone=vgg16", "model=fcn8s_atonce"], "recipe=cvpr2015 .* vgg16 atonce"),
+        (
+            ["recipe=pami_heavy", "backbone=squeezenet", "model=fcn16s"],
+            "recipe=pami_heavy .* fcn16s on squeezenet with optimizer=sgd",
+        ),
+        (
+            ["recipe=cvpr2015", "backbone=vgg16", "model=fcn8s_atonce"],
+            "recipe=cvpr2015 .* fcn8s_atonce on vgg16 with optimizer=sgd",
+        ),
     ],
 )
 def test_a_missing_rate_names_recipe_backbone_and_stage(overrides, what):

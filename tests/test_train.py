@@ -10,12 +10,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import SMALL, composed, equal_states, main, run, said, snapshot, state_of, trained
-from tiny_voc import write_devkit
 
 from fcnseg.config import TrainConfig
 from fcnseg.data.shapes import CLASSES
 from fcnseg.data.voc import open_split
+from runs import SMALL, composed, equal_states, main, run, said, snapshot, state_of, trained
+from tiny_voc import write_devkit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -265,7 +265,10 @@ def test_help_lists_the_groups_and_the_most_used_keys(capsys):
     keys = re.findall(r"\b((?:data|backbone|trainer|optimizer|model)\.\w+)=", printed)
     assert len(keys) > 10
     config = OmegaConf.structured(composed())
-    assert [key for key in keys if OmegaConf.select(config, key, default="none") == "none"] in ([], ["backbone.weights"])
+    assert [key for key in keys if OmegaConf.select(config, key, default="none") == "none"] in (
+        [],
+        ["backbone.weights"],
+    )
 
 
 def test_a_command_refuses_in_a_process_of_its_own(tmp_path):

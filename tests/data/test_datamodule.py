@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fcnseg.data.dataset import SegmentationDataset
 from fcnseg.data.datamodule import SegmentationData
+from fcnseg.data.dataset import SegmentationDataset
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
@@ -96,7 +96,7 @@ def test_pad_makes_one_size_of_several_and_tells_theirs(devkit):
 
 
 def test_an_unknown_batching_is_refused():
-    with pytest.raises(ValueError, match="data.batching must be one of crop, whole, groups, pad, not 'mosaic'"):
+    with pytest.raises(ValueError, match=r"data\.batching must be one of crop, whole, groups, pad, not 'mosaic'"):
         shapes_data(batching="mosaic")
 
 

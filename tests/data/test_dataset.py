@@ -9,11 +9,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_voc import picture, write_devkit, write_mask
 
 from fcnseg.data.dataset import Draw, ImageFiles, Pair, Sample, SegmentationDataset, Source, collate
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.voc import CLASSES, open_split
+from tiny_voc import picture, write_devkit, write_mask
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_image_and_mask_of_different_sizes_are_both_named_with_their_sizes(sourc
         source.read(0)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans(), kind=st.booleans())
 def test_any_damage_is_read_or_named(files, place, value, cut, kind):
     pair, image, mask = files
@@ -209,7 +211,7 @@ def test_a_batch_of_one_size_holds_the_images_unchanged():
 
 @pytest.mark.parametrize("void", [255, 21])
 def test_smaller_images_are_padded_at_the_right_and_below_with_void(void):
-    batch = collate([sample(3, 8, 1), sample(6, 2, 2)], void)
+    batch = collate([sample(3, 8, 1), sample(6, 2, 2)], void, pad=True)
     assert batch.images.shape == (2, 3, 6, 8)
     assert batch.sizes.tolist() == [[3, 8], [6, 2]]
     assert batch.targets[0].unique().tolist() == sorted([1, void])
@@ -218,3 +220,8 @@ def test_smaller_images_are_padded_at_the_right_and_below_with_void(void):
     assert (batch.targets == void).sum() == 2 * 6 * 8 - 3 * 8 - 6 * 2
     assert (batch.images[0, :, 3:] == 0).all()
     assert (batch.images[1, :, :, 2:] == 0).all()
+
+
+def test_different_sizes_are_not_padded_unasked():
+    with pytest.raises(ValueError, match=r"different sizes .*image 1, image 2.*data\.batching=crop or groups"):
+        collate([sample(3, 8, 1), sample(6, 2, 2)])

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_voc import SIZES, picture, write_devkit, write_list
 
 from fcnseg.data.voc import CLASSES, open_split
+from tiny_voc import SIZES, picture, write_devkit, write_list
 
 
 @pytest.fixture
