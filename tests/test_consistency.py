@@ -36,12 +36,17 @@ REFUSED = {
         ["model=fcn32s", "recipe=pami_heavy", "backbone=vgg16"],
         r"backbone\.weights=imagenet are torchvision's, .* take backbone\.normalization=torchvision",
     ),
+    "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
+    "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),
+    "a range backwards": (["data.scale=[1.5,0.7]"], r"data\.scale must be a range such as \[0\.7,1\.5\]"),
+    "a scale of nothing": (["data.scale=[0,1]"], r"data\.scale must be positive"),
+    "a crop of nothing": (["data.crop=-1"], r"data\.crop must be positive"),
+    "an image of nothing": (["data.image_side=0"], r"data\.image_side must be positive"),
+    "momentum for ever": (["optimizer.momentum=1"], r"optimizer\.momentum must be below 1, not 1"),
     "an unknown row": (["row=9s"], r"row=9s is no row of this experiment; there are: none"),
     "an unknown precision": (["trainer.precision=8"], r"trainer\.precision must be one of auto, 32-true"),
     "an unknown logger": (["logger.name=tensorboard"], r"logger\.name must be one of csv, wandb"),
-    "no validation images": (["trainer.limit_val_batches=0"], r"trainer\.limit_val_batches must be at least 1, not 0"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
-    "a negative warm-up": (["optimizer.warmup=-1"], r"optimizer\.warmup must be at least 0, not -1"),
     "another recipe's rate": (
         ["optimizer=sgd"],
         r"recipe=modern gives no learning rate .* optimizer=sgd: set optimizer\.lr",
@@ -90,9 +95,11 @@ REFUSED = {
         ["model=fcn16s", "recipe=pami_heavy", "backbone=squeezenet"],
         r"recipe=pami_heavy gives no learning rate for fcn16s on squeezenet with optimizer=sgd: set optimizer\.lr",
     ),
-    "no steps": (["trainer.max_steps=0"], r"trainer\.max_steps must be at least 1, not 0"),
-    "no accumulation": (["trainer.accumulate=0"], r"trainer\.accumulate must be at least 1, not 0"),
 }
+
+LEAST = {"trainer.max_steps": 1, "trainer.val_every": 1, "trainer.accumulate": 1, "trainer.log_every": 1}
+LEAST |= {"trainer.limit_val_batches": 1, "data.batch_size": 1, "data.workers": 0, "data.jitter": 0, "optimizer.lr": 0}
+LEAST |= {"optimizer.momentum": 0, "optimizer.weight_decay": 0, "optimizer.warmup": 0, "trainer.clip": 0, "seed": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +120,12 @@ def test_is_refused_by_its_key_with_the_remedy(overrides, request):
         check(composed(*overrides))
 
 
+@pytest.mark.parametrize("key", LEAST)
+def test_a_number_below_its_least_is_refused_by_its_key(key):
+    with pytest.raises(ValueError, match=rf"{key} must be at least {LEAST[key]}, not {LEAST[key] - 1}"):
+        check(composed(f"{key}={LEAST[key] - 1}"))
+
+
 @pytest.mark.parametrize(
     ("batching", "batch_size", "processes", "remedy"),
     [
@@ -131,6 +144,13 @@ def test_batches_that_the_processes_cannot_share_are_refused(batching, batch_siz
 @pytest.mark.parametrize(("batching", "batch_size", "processes"), [("crop", 8, 4), ("whole", 2, 2), ("groups", 6, 1)])
 def test_batches_that_the_processes_can_share_are_allowed(batching, batch_size, processes):
     check_processes(composed(f"data.batching={batching}", f"data.batch_size={batch_size}").data, processes)
+
+
+def test_training_asks_for_batches_that_can_be_shared_before_it_opens_data(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "open_source", None)
+    with pytest.raises(ValueError, match=r"data\.batching=whole passes one image a process at a time"):
+        trained(tmp_path, "model=fcn16s", *HEAVY, "data.batch_size=20", "trainer.accelerator=cpu")
 
 
 def test_training_checks_first(tmp_path):

@@ -39,8 +39,9 @@ def evaluated(training, tmp_path):
 
     def evaluate(*overrides, checkpoint=training[0]):
         arguments = [f"checkpoint={checkpoint}", "trainer.accelerator=cpu", "trainer.progress=false", *overrides]
-        assert main("evaluate", *arguments, f"hydra.run.dir={tmp_path / 'evaluation'}") == 0
-        return json.loads((tmp_path / "evaluation" / "results.json").read_text())
+        folder = tmp_path / f"evaluation{len(list(tmp_path.iterdir()))}"
+        assert main("evaluate", *arguments, f"hydra.run.dir={folder}") == 0
+        return json.loads((folder / "results.json").read_text())
 
     return evaluate
 
@@ -50,12 +51,12 @@ def refusal(capsys, tmp_path):
     """What the command says on stderr when it refuses."""
 
     def refuse(*arguments):
-        assert main("evaluate", *arguments, "trainer.progress=false", f"hydra.run.dir={tmp_path / 'no'}") == 1
+        assert main("evaluate", f"hydra.run.dir={tmp_path / 'no'}", *arguments, "trainer.progress=false") == 1
         printed = capsys.readouterr().err
         assert "Traceback" not in printed
-        assert printed.count("\n") == 1
+        assert printed.splitlines()[1:] == ["HYDRA_FULL_ERROR=1 shows where it came from"]
         assert not (tmp_path / "no" / "results.json").exists()
-        return said(printed)
+        return said(printed.splitlines()[0])
 
     return refuse
 
@@ -120,23 +121,40 @@ def test_other_drawn_images_have_another_fingerprint(training, evaluated):
     assert evaluated("data.seed=9")["data_fingerprint"]["val"] != training[1]["data_fingerprint"]["val"]
 
 
-def test_other_data_is_taken_wholly(tmp_path, evaluated):
-    devkit = write_devkit(tmp_path / "VOCdevkit")
-    evaluation = evaluated("data=voc2012", f"data.root={devkit}", "data.val_split=trainval")
-    truth = torch.cat([torch.from_numpy(picture(number)[1]).flatten() for number in range(5)]).long()
-    matrix = torch.tensor(evaluation["confusion_matrix"])
-    assert matrix.sum(1).tolist() == torch.bincount(truth[truth != 255], minlength=21).tolist()
-    assert (evaluation["data"], evaluation["num_images"]) == ("voc2012", 5)
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A training on a devkit whose images were resized, and another devkit."""
+    folder = tmp_path_factory.mktemp("photographs")
+    data = ["data=voc2012", f"data.root={write_devkit(folder / 'one')}", "data.image_side=40", "data.crop=32"]
+    rest = ["data.batch_size=2", "data.workers=0", "trainer.max_steps=1", "trainer.accelerator=cpu"]
+    trained(folder / "run", *data, *rest, "trainer.progress=false", "trainer.log_every=1")
+    write_devkit(folder / "two", train=1, val=4, year="2007")
+    return folder
+
+
+def labels(numbers):
+    """How many pixels each class has in some images of the tiny devkit."""
+    truth = torch.cat([torch.from_numpy(picture(number)[1]).flatten() for number in numbers]).long()
+    return torch.bincount(truth[truth != 255], minlength=21).tolist()
+
+
+def test_other_data_is_taken_wholly(photographs, evaluated):
+    data = ["data=voc2012", f"data.root={photographs / 'two'}", "data.year='2007'", "data.image_side=null"]
+    evaluation = evaluated(*data, checkpoint=photographs / "run")
+    assert torch.tensor(evaluation["confusion_matrix"]).sum(1).tolist() == labels([1, 2, 3, 4])
+    assert (evaluation["data"], evaluation["num_images"]) == ("voc2012", 4)
     assert set(evaluation["per_class_iu"]) > {"aeroplane", "person"}
 
 
-def test_other_data_is_resized_as_the_training_was(tmp_path, evaluated):
-    devkit = write_devkit(tmp_path / "VOCdevkit")
-    trained(tmp_path / "run", *SMALL, "data.image_side=40", "trainer.max_steps=1")
-    data = ["data=voc2012", f"data.root={devkit}"]
-    small, own = (evaluated(*data, *more, checkpoint=tmp_path / "run") for more in ([], ["data.image_side=null"]))
-    pixels = [sum(map(sum, each["confusion_matrix"])) for each in (small, own)]
-    assert pixels[0] < pixels[1] / 2
+def test_another_split_of_the_same_data(photographs, evaluated):
+    evaluation = evaluated("data.val_split=trainval", "data.image_side=null", checkpoint=photographs / "run")
+    assert torch.tensor(evaluation["confusion_matrix"]).sum(1).tolist() == labels(range(5))
+
+
+def test_other_data_is_resized_as_the_training_was(photographs, evaluated):
+    data = ["data=voc2012", f"data.root={photographs / 'one'}"]
+    small = evaluated(*data, checkpoint=photographs / "run")
+    assert sum(map(sum, small["confusion_matrix"])) < sum(labels([3, 4])) / 2
 
 
 # ---- what cannot be used is one line
@@ -226,10 +244,20 @@ def test_a_checkpoint_of_another_version_is_refused(training, tmp_path, refusal)
     assert f"error: {tmp_path / 'a.ckpt'} was written by another version of fcnseg: Key 'width' not in" in message
 
 
-def test_data_with_more_classes_than_the_net_is_refused(training, tmp_path, refusal):
-    checkpoint = changed(training, tmp_path / "a.ckpt", lambda content: content["fcnseg"].update(num_classes=5))
-    message = refusal(checkpoint)
-    assert "a.ckpt knows 5 classes, data=shapes has 21: evaluate it on data with the same classes" in message
+def test_data_with_other_classes_is_refused(training, tmp_path, refusal):
+    devkit = write_devkit(tmp_path / "VOCdevkit")
+    message = refusal(f"checkpoint={training[0]}", "data=voc2012", f"data.root={devkit}")
+    assert (
+        "last.ckpt was trained on other classes than data=voc2012 has (aeroplane, bicycle, bird): evaluate" in message
+    )
+
+
+def test_a_folder_that_holds_results_is_refused(training, refusal):
+    folder = training[0]
+    before = snapshot(folder)
+    message = refusal(f"checkpoint={folder}", f"hydra.run.dir={folder}", "hydra.output_subdir=null")
+    assert f"error: {folder} already holds results.json: choose another folder with hydra.run.dir=DIR" in message
+    assert snapshot(folder) == before
 
 
 @pytest.mark.parametrize(

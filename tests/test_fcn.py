@@ -364,13 +364,14 @@ def test_score_layers_start_at_zero_and_so_do_logits():
     assert not net(noise(1, 3, 40, 40)).any()
 
 
-def test_scales_weigh_the_skips():
+@pytest.mark.parametrize("scales", [(), (0.5,), (0.5, 0.25), (0.5, 0.25, 0.125)])
+def test_scales_weigh_the_skips_from_coarse_to_fine(scales):
     net = randomised(FCN(SqueezeNet(), 3, 4)).double()
-    scaled = FCN(net.backbone, 3, 4, scales=(0.5, 0.25)).double().eval()
+    scaled = FCN(net.backbone, 3, 4, scales=scales).double().eval()
     scaled.load_state_dict(net.state_dict())
     with torch.no_grad():
-        net.score_pool3.weight *= 0.5
-        net.score_pool2.weight *= 0.25
+        for layer, scale in zip((net.score_pool3, net.score_pool2), scales, strict=False):
+            layer.weight *= scale
     images = noise(1, 3, 40, 40)
     assert difference(scaled(images), net(images)) < 1e-12
 
@@ -394,6 +395,11 @@ def test_create_model_knows_the_nets_by_name(name, strides):
     assert (net.strides, net.num_classes, net.backbone.get_submodule("drop9").p) == (strides, 4, 0.25)
     assert net.scales == (dict(zip((16, 8), AT_ONCE_SCALES, strict=True)) if name == "fcn8s_atonce" else {})
     assert net.training
+
+
+def test_the_at_once_net_of_vgg16_is_scaled_as_the_authors():
+    with torch.device("meta"):
+        assert fcnseg.create_model("fcn8s_atonce").scales == {16: 0.01, 8: 0.0001}
 
 
 def test_create_model_refuses_what_it_does_not_know():

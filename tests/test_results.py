@@ -148,6 +148,14 @@ def test_the_commit_and_changes_to_the_source_are_recorded(tmp_path, monkeypatch
     assert code_version() == clean | {"dirty": True}
 
 
+def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, monkeypatch):
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "first")
+    (tmp_path / "results.py").write_text("an installed copy, say in .venv")
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    assert code_version() == {"commit": None, "dirty": None}
+
+
 def test_outside_a_repository_the_commit_is_null(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     assert code_version() == {"commit": None, "dirty": None}

@@ -365,6 +365,20 @@ def test_the_last_weights_are_always_validated(every, learning):
     assert task.validations[-1].step == 5
 
 
+def test_dropout_is_a_function_of_the_seed_alone(narrow):
+    def trained(seed, before):
+        torch.manual_seed(1)
+        net = FCN(narrow("squeezenet")(dropout=0.5), CLASSES, 16).double()
+        task, batches = learning_by(net, 1, 0.1)
+        task.seed = seed
+        torch.manual_seed(before)
+        fit(task, batches * 3, steps=3)
+        return net.score_fr.weight
+
+    assert torch.equal(trained(0, before=5), trained(0, before=6))
+    assert not torch.equal(trained(0, before=5), trained(1, before=5))
+
+
 def test_a_task_for_evaluation_has_no_optimiser(net):
     with pytest.raises(RuntimeError, match="built for evaluation"):
         SegmentationTask(net, PixelCrossEntropy()).configure_optimizers()

@@ -14,12 +14,11 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def _folder(name: str) -> Path:  # inside an installed package, else in the repository around the source
-    return PACKAGE / name if (PACKAGE / name).is_dir() else PACKAGE.parents[1] / name
+    return next((path for path in (PACKAGE / name, PACKAGE.parents[1] / name) if path.is_dir()), PACKAGE / name)
 
 
 CONF_DIR = _folder("conf")
 """The primaries train.yaml and evaluate.yaml, and the groups."""
-
 EXPERIMENTS_DIR = _folder("experiments")
 """One primary per table or figure of the paper."""
 

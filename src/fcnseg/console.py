@@ -38,9 +38,7 @@ def reported() -> Iterator[None]:
             raise
         # A loader worker sends its traceback along; the message is what follows it.
         said = str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print("[bold red]error:[/]", escape(said))
-        console.print("[dim]HYDRA_FULL_ERROR=1 shows where it came from[/]")
+        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/]", escape(said))
         if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the sweep goes on
         sys.exit(1)
@@ -111,6 +109,11 @@ class Announcer(Callback):
 def callbacks(progress: bool) -> list[Callback]:
     """Returns what shows a run's progress."""
     return [Announcer(), ProgressBar()] if progress else [Announcer()]
+
+
+def warn(text: str) -> None:
+    """Prints something that the user should know, and that does not stop the run."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print("[bold yellow]warning:[/]", escape(text))
 
 
 def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:

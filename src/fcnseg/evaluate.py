@@ -129,18 +129,22 @@ def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "Segmenta
     """Builds the net of a checkpoint with its weights.
 
     Raises:
-        ValueError: the weights do not fit, or the net knows other classes than the data.
+        ValueError: the weights do not fit, or the net has fewer classes than the data.
     """
     from fcnseg import build
+    from fcnseg.console import warn
     from fcnseg.losses import PixelCrossEntropy
     from fcnseg.task import SegmentationTask
 
     known = tuple(stage.record["classes"])
-    if known != source.classes:
-        strange = [name for name in source.classes if name not in known] or ["another order"]
+    if stage.record["num_classes"] < len(source.classes):
         raise ValueError(
-            f"{stage.path} was trained on other classes than data={config.data.name} has ({', '.join(strange[:3])}): "
-            "evaluate it on data with the same classes"
+            f"{stage.path} knows {stage.record['num_classes']} classes, data={config.data.name} has "
+            f"{len(source.classes)}: evaluate it on data with the same classes"
+        )
+    if known != source.classes:
+        warn(
+            f"the net was trained on other classes than those of data={config.data.name}; labels are compared by number"
         )
     net = build.bare_net(config, stage.record["num_classes"], stage.normalization)
     try:

@@ -27,7 +27,6 @@ class Backbone(nn.Module):
         normalization_default: statistics used without pretrained weights.
         torchvision_model: name of torchvision's classifier with the same layers, the source of weights "imagenet".
         torchvision_names: {our layer: torchvision's layer}.
-        bare_file_names: name of our layer in a file of bare tensors, where it is not torchvision's.
         layers: the layers as data.
         normalization: the statistics that forward applies.
     """
