@@ -104,14 +104,19 @@ def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
         ValueError: weights that do not fit.
     """
     net = bare_net(config, num_classes)
+    said = stated(config.backbone.normalization, config.backbone.mean, config.backbone.std)
     if config.init_from is None:
-        said = stated(config.backbone.normalization, config.backbone.mean, config.backbone.std)
         return net, load_weights(net.backbone, config.backbone.weights, said)
     stage = read_stage(Path(config.init_from))
     before = stage.record["config"]["model"]["output_stride"]
     finer = [stride for stride in net.strides if stride < before]
-    new = [net.score_name(stride) for stride in finer] + [f"upsample{stride}" for stride in (before, *finer)]
+    new = [net.score_name(stride) for stride in finer] + [f"upsample{stride}" for stride in net.strides]
     start_from_coarser(net, stage, new)
+    if said is not None and said != stage.normalization:
+        raise ValueError(
+            f"init_from={stage.path} was trained with {stage.normalization}, but backbone.normalization says {said}: "
+            "leave backbone.normalization, mean and std as they were for the coarser net"
+        )
     net.backbone.normalize_with(stage.normalization)
     return net, str(stage.path)
 
@@ -234,6 +239,8 @@ def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) 
         callbacks: in addition to checkpoints and learning rates, among them the progress bar.
     """
     chosen = config.trainer
+    # In TF32, torch's default for convolutions on a GPU, 32-true would not mean float32.
+    torch.backends.cudnn.allow_tf32 = chosen.precision != "32-true"
     return Trainer(
         default_root_dir=folder,
         max_epochs=-1,

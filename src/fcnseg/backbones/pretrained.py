@@ -1,6 +1,7 @@
 """Fills a backbone with pretrained weights, and with the normalisation that belongs to them."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ def imagenet_tensors(model: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             entry.url, map_location="cpu", check_hash=True, weights_only=True
         )
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise FileNotFoundError(
             f"the ImageNet weights of {model} are not here and could not be fetched ({error}). Put {file.name} "
             f"at {file}, name a file with backbone.weights=PATH, or start without: backbone.weights=none"

@@ -17,8 +17,10 @@ class VGG16(Backbone):
     """The paper's main classifier, with maps at strides 8 (pool3), 16 (pool4) and 32 (fc7).
 
     ``padding=100`` is the published net: any input from 1x1 up gives output, and border pixels are seen like inner
-    ones, at 1.8 times the computation on a 500x375 image (293 against 162 GFLOP for FCN-8s). ``padding="same"`` pads the first convolution by
-    1 and fc6 by 3: the same weights, less work, and scores that fade towards the image's border.
+    ones, at 1.8 times the computation on a 500x375 image (293 against 162 GFLOP for FCN-8s).
+
+    Deviation: ``padding="same"`` pads the first convolution by 1 and fc6 by 3: the same weights, less work, and scores
+    that fade towards the image's border.
 
     Paper: Sec. 4.1
     """

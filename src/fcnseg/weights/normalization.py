@@ -75,6 +75,11 @@ def stated(
 
 
 def _check_scale(name: str, result: Normalization) -> None:
+    if result.scale == 1 and 0 < max(result.mean) <= 1:
+        raise ValueError(
+            f"backbone.mean={list(result.mean)} is on the 0..1 scale, but backbone.normalization={name} leaves images "
+            "on 0..255: give the mean on 0..255, or set backbone.normalization=torchvision"
+        )
     if result.scale != 1 and max(result.mean) > 1:
         raise ValueError(
             f"backbone.mean={list(result.mean)} is on the 0..255 scale, but backbone.normalization={name} divides "
