@@ -255,6 +255,17 @@ def test_the_trainer_is_the_configurations(tmp_path):
     assert trainer.world_size == 1
 
 
+@pytest.mark.parametrize(("precision", "exact"), [("32-true", True), ("auto", True), ("bf16-mixed", False)])
+def test_training_and_evaluation_compute_alike(tmp_path, monkeypatch, precision, exact):
+    config = composed(*SMALL, f"trainer.precision={precision}")
+    for built in (lambda: build.build_trainer(config, tmp_path, []), lambda: build.build_evaluator(config, [])):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", exact)
+        trainer = built()
+        assert torch.backends.cudnn.allow_tf32 is not exact
+        assert trainer.precision == ("32-true" if exact else precision)
+        assert trainer.limit_val_batches == 2
+
+
 def test_a_run_keeps_its_best_and_its_last_checkpoint(tmp_path):
     best, last = (each for each in build.checkpoints(tmp_path) if isinstance(each, ModelCheckpoint))
     assert (best.filename, best.monitor, best.mode) == ("best", "val/mean_iu", "max")

@@ -54,9 +54,9 @@ def refusal(capsys, tmp_path):
         assert main("evaluate", f"hydra.run.dir={tmp_path / 'no'}", *arguments, "trainer.progress=false") == 1
         printed = capsys.readouterr().err
         assert "Traceback" not in printed
-        assert printed.splitlines()[1:] == ["HYDRA_FULL_ERROR=1 shows where it came from"]
+        assert printed.count("\n") == 1
         assert not (tmp_path / "no" / "results.json").exists()
-        return said(printed.splitlines()[0])
+        return said(printed)
 
     return refuse
 

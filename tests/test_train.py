@@ -22,7 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 FIELDS = {"pixel_acc", "mean_acc", "mean_iu", "fw_iu", "per_class_iu", "confusion_matrix", "num_images", "split_counts"}
 FIELDS |= {"data_fingerprint", "recipe", "experiment", "row", "model", "backbone", "output_stride", "seed", "steps"}
 FIELDS |= {"seconds", "device", "commit", "dirty", "config_hash", "weights_from", "schema_version", "best"}
-HINT = "HYDRA_FULL_ERROR=1 shows where it came from"
 HEAVY = ("recipe=pami_heavy", "optimizer.lr=1e-10", "trainer.max_steps=2", "trainer.accelerator=cpu", "data.workers=0")
 
 
@@ -56,7 +55,7 @@ def refusal(capsys, *arguments):
     assert main("train", *arguments) == 1
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
-    return said(printed.replace(HINT, ""))
+    return said(printed)
 
 
 # ---- the run folder
@@ -276,7 +275,7 @@ def test_a_command_refuses_in_a_process_of_its_own(tmp_path):
     done = run("train", "data=voc2012", "data.root=/nowhere", f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path)
     assert done.returncode == 1
     assert said(done.stderr).startswith("error: data.root=/nowhere is no folder")
-    assert done.stderr.splitlines()[1:] == [HINT]
+    assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 

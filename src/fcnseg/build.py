@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 import fcnseg.data
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.pretrained import load_weights
-from fcnseg.config import DataConfig, LoggerConfig, TrainConfig
+from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
 from fcnseg.data.transforms import Augmentation, transforms
@@ -239,25 +239,17 @@ def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) 
         callbacks: in addition to checkpoints and learning rates, among them the progress bar.
     """
     chosen = config.trainer
-    # In TF32, torch's default for convolutions on a GPU, 32-true would not mean float32.
-    torch.backends.cudnn.allow_tf32 = chosen.precision != "32-true"
     return Trainer(
+        **_computation(chosen, callbacks),
         default_root_dir=folder,
         max_epochs=-1,
         max_steps=chosen.max_steps,
         accumulate_grad_batches=chosen.accumulate,
         gradient_clip_val=chosen.clip,
-        precision=precision(chosen.precision, accelerator(chosen.accelerator)),
-        accelerator=accelerator(chosen.accelerator),
-        devices=chosen.devices,
         val_check_interval=chosen.val_every * chosen.accumulate,
         check_val_every_n_epoch=None,
-        limit_val_batches=chosen.limit_val_batches,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         log_every_n_steps=chosen.log_every,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=build_loggers(config.logger, folder),
         callbacks=[*callbacks, *checkpoints(folder), LearningRateMonitor()],
     )
@@ -265,19 +257,25 @@ def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) 
 
 def build_evaluator(config: TrainConfig, callbacks: list[Callback]) -> Trainer:
     """Builds a trainer that only validates, and writes nothing."""
-    chosen = config.trainer
-    return Trainer(
-        precision=precision(chosen.precision, accelerator(chosen.accelerator)),
-        accelerator=accelerator(chosen.accelerator),
-        devices=chosen.devices,
-        limit_val_batches=chosen.limit_val_batches,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-        enable_checkpointing=False,
-        logger=False,
-        callbacks=callbacks,
-    )
+    common = _computation(config.trainer, callbacks)
+    return Trainer(**common, enable_checkpointing=False, logger=False, callbacks=callbacks)
+
+
+def _computation(chosen: TrainerConfig, callbacks: list[Callback]) -> dict[str, Any]:
+    """Says what training and evaluation compute on and how, the same for both so that their scores are the same."""
+    on = accelerator(chosen.accelerator)
+    arithmetic = precision(chosen.precision, on)
+    # In TF32, torch's default for convolutions on a GPU, 32-true would not mean float32.
+    torch.backends.cudnn.allow_tf32 = arithmetic != "32-true"
+    return {
+        "precision": arithmetic,
+        "accelerator": on,
+        "devices": chosen.devices,
+        "limit_val_batches": chosen.limit_val_batches,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+    }
 
 
 def checkpoints(folder: Path) -> list[Callback]:

@@ -57,6 +57,7 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval")  # entries count steps over all epochs
+    warnings.filterwarnings("ignore", ".*recommended to use .*sync_dist")  # scores and losses sum up all processes
     warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.* is deprecated")
 

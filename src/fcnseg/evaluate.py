@@ -120,7 +120,8 @@ def merged(stage: "Stage", data: dict[str, Any], trainer: dict[str, Any]) -> Tra
         laid_over = {"data": data, "trainer": kept} if trainer else {}
         settings = OmegaConf.to_object(OmegaConf.merge(base, laid_over))
     except OmegaConfBaseException as error:
-        raise ValueError(f"{stage.path} was written by another version of fcnseg: {error}") from error
+        said = shorten(str(error), 300)
+        raise ValueError(f"{stage.path} was written by another version of fcnseg: {said}") from error
     assert isinstance(settings, TrainConfig)
     return settings
 

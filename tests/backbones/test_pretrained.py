@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
 import pytest
@@ -70,7 +71,16 @@ def test_imagenet_fills_every_layer_and_brings_torchvisions_statistics(state, mo
 
 
 @pytest.mark.parametrize("model", ["squeezenet1_1", "vgg16"])
-@pytest.mark.parametrize("failure", [URLError("no network"), OSError("refused"), RuntimeError("invalid hash value")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        URLError("no network"),
+        OSError("refused"),
+        RuntimeError("invalid hash value"),
+        EOFError("cut short"),
+        UnpicklingError("no weights"),
+    ],
+)
 def test_a_failed_download_says_which_file_to_put_where(model, failure, hub, monkeypatch):
     def fail(*_, **__):
         raise failure

@@ -25,12 +25,17 @@ def test_statistics_can_be_replaced_one_by_one():
         (("bgr",), "backbone.normalization must be one of caffe, torchvision, not 'bgr'"),
         (("caffe", [1, 2]), r"backbone.mean must be 3 numbers .* \[1, 2\]"),
         (("caffe", None, [1, 0, 1]), r"backbone.std must be 3 numbers .* std not 0\)"),
+        (("caffe", [0.485, 0.456, 0.406]), r"on the 0..1 scale, but backbone.normalization=caffe leaves images"),
         (("torchvision", [123.68, 116.78, 103.94]), r"on the 0..255 scale, but backbone.normalization=torchvision"),
     ],
 )
 def test_statistics_that_cannot_be_meant_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         normalization(*arguments)
+
+
+def test_a_mean_of_zero_fits_either_scale():
+    assert normalization("caffe", [0, 0, 0]).mean == normalization("torchvision", [0, 0, 0]).mean == (0, 0, 0)
 
 
 def test_what_nobody_states_is_left_to_the_weights():

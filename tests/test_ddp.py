@@ -1,0 +1,98 @@
+"""Two processes do what one does: the same gradients, the same scores, every image counted once."""
+
+import json
+
+import pytest
+import torch
+
+from runs import SMALL, run, said, state_of
+
+pytestmark = pytest.mark.slow
+
+# Without dropout and in float64 the gradients of two processes are those of one up to the order of their sums.
+EXACT = [*SMALL, "data.train_count=8", "data.batch_size=4", "trainer.precision=64-true", "backbone.dropout=0"]
+EXACT += ["trainer.limit_val_batches=null", "optimizer=sgd", "optimizer.lr=1e-2", "optimizer.warmup=0"]
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def succeed(module, *arguments, cwd):
+    done = run(module, *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "sync_dist" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A training by two processes that validates on an odd number of images."""
+    folder = tmp_path_factory.mktemp("two") / "run"
+    done = succeed("train", *EXACT, "trainer.devices=2", f"hydra.run.dir={folder}", cwd=folder.parent)
+    return done, folder
+
+
+def test_every_validation_image_is_counted_once(two):
+    assert results(two[1])["num_images"] == 5
+
+
+def test_one_process_finds_the_same_confusion_matrix(two, tmp_path):
+    folder = tmp_path / "evaluation"
+    arguments = [f"checkpoint={two[1]}", "trainer.accelerator=cpu", "trainer.devices=1", f"hydra.run.dir={folder}"]
+    succeed("evaluate", *arguments, cwd=tmp_path)
+    for key in ("confusion_matrix", "mean_iu", "per_class_iu", "num_images"):
+        assert results(folder)[key] == results(two[1])[key]
+    assert results(folder)["val_loss"] == pytest.approx(results(two[1])["val_loss"], rel=1e-12)
+
+
+def test_two_processes_evaluate_to_the_same(two, tmp_path):
+    folder = tmp_path / "evaluation"
+    arguments = [f"checkpoint={two[1]}", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.run.dir={folder}"]
+    succeed("evaluate", *arguments, cwd=tmp_path)
+    assert results(folder)["confusion_matrix"] == results(two[1])["confusion_matrix"]
+
+
+def test_one_process_trains_to_the_same_weights(two, tmp_path):
+    folder = tmp_path / "run"
+    succeed("train", *EXACT, "trainer.devices=1", f"hydra.run.dir={folder}", cwd=tmp_path)
+    one, both = state_of(folder), state_of(two[1])
+    assert one.keys() == both.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-9, atol=1e-12)
+    assert results(folder)["config_hash"] == results(two[1])["config_hash"]
+
+
+def test_only_the_first_process_writes_and_speaks(two):
+    done, folder = two
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("checkpoints", "config.yaml", "metrics.csv", "predictions", "results.json")
+    ]
+    assert done.stdout.count("run folder ") == 2  # at the start and at the end
+    assert done.stdout.count("step 2: ") == 1
+
+
+def test_fewer_images_than_processes_are_validated(tmp_path):
+    folder = tmp_path / "run"
+    few = ["data.val_count=1", "trainer.max_steps=1", "trainer.devices=2"]
+    succeed("train", *EXACT, *few, f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert results(folder)["num_images"] == 1
+
+
+def test_training_the_head_alone_works_with_two_processes(tmp_path):
+    folder = tmp_path / "run"
+    head = ["model.train=head", "trainer.max_steps=1", "trainer.devices=2"]
+    succeed("train", *EXACT, *head, f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert results(folder)["steps"] == 1
+
+
+def test_one_image_on_two_processes_is_refused_with_the_remedy(tmp_path):
+    folder = tmp_path / "run"
+    done = run("train", *EXACT, "data.batch_size=1", "trainer.devices=2", f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert said(done.stderr) == (
+        "error: data.batch_size=1 is shared by 2 processes and must be a multiple of that: set data.batch_size=2 or "
+        "fewer trainer.devices"
+    )
+    assert not (folder / "config.yaml").exists()
