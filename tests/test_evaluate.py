@@ -244,12 +244,20 @@ def test_a_checkpoint_of_another_version_is_refused(training, tmp_path, refusal)
     assert f"error: {tmp_path / 'a.ckpt'} was written by another version of fcnseg: Key 'width' not in" in message
 
 
-def test_data_with_other_classes_is_refused(training, tmp_path, refusal):
-    devkit = write_devkit(tmp_path / "VOCdevkit")
-    message = refusal(f"checkpoint={training[0]}", "data=voc2012", f"data.root={devkit}")
-    assert (
-        "last.ckpt was trained on other classes than data=voc2012 has (aeroplane, bicycle, bird): evaluate" in message
+def test_data_with_more_classes_than_the_net_is_refused(training, tmp_path, refusal):
+    checkpoint = changed(training, tmp_path / "a.ckpt", lambda content: content["fcnseg"].update(num_classes=5))
+    message = refusal(checkpoint)
+    assert "a.ckpt knows 5 classes, data=shapes has 21: evaluate it on data with the same classes" in message
+
+
+def test_data_with_other_classes_is_scored_with_a_warning(photographs, evaluated, capsys):
+    assert evaluated("data=voc2012", f"data.root={photographs / 'one'}")["num_images"] == 2
+    printed = said(capsys.readouterr().err)
+    assert printed == (
+        "warning: the net was trained on other classes than those of data=voc2012; labels are compared by number"
     )
+    evaluated(checkpoint=photographs / "run")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_that_holds_results_is_refused(training, refusal):
