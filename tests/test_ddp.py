@@ -73,11 +73,12 @@ def test_only_the_first_process_writes_and_speaks(two):
     assert done.stdout.count("step 2: ") == 1
 
 
-def test_fewer_images_than_processes_are_validated(tmp_path):
-    folder = tmp_path / "run"
-    few = ["data.val_count=1", "trainer.max_steps=1", "trainer.devices=2"]
-    succeed("train", *EXACT, *few, f"hydra.run.dir={folder}", cwd=tmp_path)
-    assert results(folder)["num_images"] == 1
+def test_fewer_validation_images_than_processes_are_refused_with_the_remedy(tmp_path):
+    few = ["data.val_count=1", "trainer.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = run("train", *EXACT, *few, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "error: 1 validation images are too few for 2 processes: set trainer.devices=1 or fewer" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_training_the_head_alone_works_with_two_processes(tmp_path):

@@ -106,6 +106,11 @@ def test_workers_and_devices_are_chosen_anew(training, evaluated):
     assert evaluated(*SAME_IMAGES, "data.workers=1")["confusion_matrix"] == training[1]["confusion_matrix"]
 
 
+def test_double_precision_is_not_rounded_on_the_way(tmp_path, evaluated):
+    double = trained(tmp_path / "run", *SMALL, "trainer.precision=64-true", "trainer.max_steps=1")
+    assert evaluated(*SAME_IMAGES, checkpoint=tmp_path / "run")["val_loss"] == double["val_loss"]
+
+
 # ---- other data
 
 

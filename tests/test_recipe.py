@@ -26,7 +26,7 @@ def test_the_rate_is_the_recipes_for_backbone_and_stage(recipe, model, rate):
 @pytest.mark.parametrize("backbone", ["vgg16", "squeezenet"])
 def test_the_modern_rate_is_the_one_that_suits_the_data(model, backbone):
     config = composed(f"model={model}", f"backbone={backbone}", "data=voc2012", "data.root=/")
-    assert learning_rate(config) == config.data.suited.lr == 3e-4
+    assert learning_rate(config) == config.data.suited.lr == 5e-5
 
 
 def test_the_command_line_wins():

@@ -83,7 +83,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         ValueError: what the backbone or the net refuses.
     """
     model, backbone = config.model, config.backbone
-    return FCN(
+    net = FCN(
         backbone_class(backbone.name)(backbone.padding, normalization, backbone.dropout),
         num_classes,
         model.output_stride,
@@ -91,6 +91,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         learn_intermediate=model.learn_intermediate,
         learn_final=model.learn_final,
     )
+    return net.to(memory_format=torch.channels_last)
 
 
 def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
@@ -196,7 +197,6 @@ def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
         raise ValueError(f"model.num_classes={classes}, but data={config.data.name} has {len(source.classes)} classes")
     net, weights_from = build_net(config, classes)
     optimizer_groups(config, net)  # freezes what is not trained before DDP looks at it
-    net = net.to(memory_format=torch.channels_last)
     record = {
         "config": asdict(config),
         "normalization": asdict(net.backbone.normalization),

@@ -148,6 +148,7 @@ def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "Segmenta
             f"the net was trained on other classes than those of data={config.data.name}; labels are compared by number"
         )
     net = build.bare_net(config, stage.record["num_classes"], stage.normalization)
+    net = net.double() if config.trainer.precision == "64-true" else net  # loading would round the weights
     try:
         net.load_state_dict(stage.state)
     except RuntimeError as error:

@@ -95,6 +95,16 @@ def test_pad_makes_one_size_of_several_and_tells_theirs(devkit):
         assert (targets[:, width:] == 255).all()
 
 
+def test_fewer_validation_images_than_processes_are_refused(monkeypatch):
+    data = shapes_data()
+    for processes in (3, 4):
+        monkeypatch.setattr(SegmentationData, "_ranks", lambda self, processes=processes: (0, processes))
+        if processes == 3:
+            assert len(data.val_dataloader()) == 1
+    with pytest.raises(ValueError, match=r"3 validation images are too few for 4 .*: set trainer\.devices=3 or fewer"):
+        data.val_dataloader()
+
+
 def test_an_unknown_batching_is_refused():
     with pytest.raises(ValueError, match=r"data\.batching must be one of crop, whole, groups, pad, not 'mosaic'"):
         shapes_data(batching="mosaic")

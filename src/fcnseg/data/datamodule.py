@@ -81,8 +81,18 @@ class SegmentationData(LightningDataModule):
         return self._loader(self.train, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Returns the loader of this process's share of the validation images."""
-        images = ValidationImages(len(self.val), *self._ranks())
+        """Returns the loader of this process's share of the validation images.
+
+        Raises:
+            ValueError: there are fewer images than processes.
+        """
+        rank, world_size = self._ranks()
+        if len(self.val) < world_size:
+            raise ValueError(
+                f"{len(self.val)} validation images are too few for {world_size} processes: set "
+                f"trainer.devices={len(self.val)} or fewer"
+            )
+        images = ValidationImages(len(self.val), rank, world_size)
         return self._loader(self.val, sampler=images, batch_size=1)
 
     def _loader(self, dataset: SegmentationDataset, **sampling: Any) -> DataLoader[Sample]:
