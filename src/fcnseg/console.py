@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,19 @@ FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "m
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turns what the user can mend into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where it came from."""
+def reported(folder: Path) -> Iterator[None]:
+    """Turns what the user can mend into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where it came from.
+
+    Args:
+        folder: the run's; removed again if the run was refused before anything was in it.
+    """
     try:
         yield
     except (ValueError, FileNotFoundError, FileExistsError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
+        with suppress(OSError):
+            folder.rmdir()
         # A loader worker sends its traceback along; the message is what follows it.
         said = str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
         Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/]", escape(said))

@@ -25,8 +25,12 @@ def learning_rate(config: TrainConfig) -> float:
 
 
 def departures(config: TrainConfig) -> list[str]:
-    """Lists the keys whose values are not those that the recipe pins, and optimizer.lr if it is set."""
-    found = [key for key, value in _leaves(config.recipe.settings) if _at(config, key) != value]
+    """Lists the keys whose values are not those that the recipe pins, and optimizer.lr if it is set.
+
+    A normalisation that the recipe leaves open belongs to the weights and is no departure.
+    """
+    pins = [pin for pin in _leaves(config.recipe.settings) if pin != ("backbone.normalization", None)]
+    found = [key for key, value in pins if _at(config, key) != value]
     return found + (["optimizer.lr"] if config.optimizer.lr is not None else [])
 
 

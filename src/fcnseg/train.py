@@ -26,7 +26,7 @@ def main(config: DictConfig) -> float | None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported():
+    with reported(folder):
         scores = train(resolved(config), folder)
     return float(scores["mean_iu"]) if scores else None
 

@@ -60,7 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:
         raise ValueError(
             f"{path} cannot be read as tensors and plain containers: it is damaged, or holds code, which is never run. "
-            f"Torch says: {(str(error) or repr(error)).splitlines()[0]}"
+            f"Torch says {type(error).__name__}: {(str(error) or 'nothing').splitlines()[0]}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
