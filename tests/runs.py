@@ -34,15 +34,20 @@ SMALL = (
 
 def composed(*overrides):
     """Returns the configuration that a training with these overrides would run with, as plain dataclasses."""
+    return copy.deepcopy(_composed(overrides))
+
+
+@functools.cache
+def _composed(overrides):
     chosen = tuple(each for each in overrides if (CONF_DIR / each.partition("=")[0]).is_dir())
-    config = copy.deepcopy(groups_composed(chosen))
+    config = copy.deepcopy(_groups(chosen))
     for override in OverridesParser.create().parse_overrides([each for each in overrides if each not in chosen]):
         OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
     return OmegaConf.to_object(config)
 
 
 @functools.cache
-def groups_composed(chosen):
+def _groups(chosen):
     """Composes with choices of groups only, which takes most of the time."""
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

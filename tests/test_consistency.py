@@ -1,5 +1,7 @@
 """What cannot work is refused with the key and the remedy, before data, weights or devices are touched."""
 
+import functools
+
 import pytest
 
 from fcnseg import build
@@ -120,10 +122,17 @@ def test_is_refused_by_its_key_with_the_remedy(overrides, request):
         check(composed(*overrides))
 
 
+def changed(key, value):
+    config = composed()
+    *path, last = key.split(".")
+    setattr(functools.reduce(getattr, path, config), last, value)
+    return config
+
+
 @pytest.mark.parametrize("key", LEAST)
 def test_a_number_below_its_least_is_refused_by_its_key(key):
     with pytest.raises(ValueError, match=rf"{key} must be at least {LEAST[key]}, not {LEAST[key] - 1}"):
-        check(composed(f"{key}={LEAST[key] - 1}"))
+        check(changed(key, LEAST[key] - 1))
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,18 @@
-"""The net: the authors' outputs, any size, and scores that lie where they belong."""
+"""The net: any size, and scores that lie where they belong."""
 
 import jaxtyping
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional
 
 import fcnseg
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.backbones.vgg16 import VGG16
-from fcnseg.fcn import AT_ONCE_SCALES, FCN, LearnedUpsampling, Upsampling, bilinear_kernel, fuse
+from fcnseg.fcn import FCN, fuse
 from fcnseg.geometry import Grid
 from fcnseg.shapes import Features
-from fcnseg.weights.caffe import load_blobs
 from fcnseg.weights.normalization import Normalization
 
 PLAIN = Normalization("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -37,61 +34,6 @@ def randomised(net, seed=0):
 
 def noise(*shape, seed=0):
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-
-
-# ---- the authors' outputs
-
-NETS = {
-    "voc-fcn32s": (32, ()),
-    "voc-fcn16s": (16, ()),
-    "voc-fcn8s": (8, ()),
-    "voc-fcn8s-atonce": (8, AT_ONCE_SCALES),
-}
-
-
-@pytest.fixture(scope="module")
-def shared_vgg(empty_vgg):
-    return empty_vgg()
-
-
-@pytest.fixture(scope="module")
-def blobs_of_seed(shared_vgg, golden_blobs):
-    """Weights of one seed for all layers that any of the nets has; only the last seed's are held."""
-    held = {}
-
-    def blobs(seed):
-        if seed not in held:
-            held.clear()
-            held[seed] = golden_blobs(FCN(shared_vgg, 21, 8), seed)
-        return held[seed]
-
-    yield blobs
-    held.clear()
-
-
-def check_golden(file, net_name, backbone, blobs_of_seed):
-    golden = np.load(file)
-    stride, scales = NETS[net_name]
-    net = FCN(backbone, 21, stride, scales=scales).eval()
-    names = {name.rpartition(".")[2] for name, _ in net.named_modules()}
-    blobs = {name: blob for name, blob in blobs_of_seed(int(golden["seed"])).items() if name in names}
-    load_blobs(net, blobs)
-    with torch.inference_mode():
-        logits = net(torch.from_numpy(golden["image_rgb"]).permute(2, 0, 1)[None])[0]
-    error = difference(logits, torch.from_numpy(golden["logits"]))
-    print(f"{file.name}: {error:.1e}")
-    assert error <= 1e-5
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_logits_are_those_of_the_authors_definition(name, assets, shared_vgg, blobs_of_seed):
-    check_golden(assets / f"synthetic_{name}_seed1_41x53.npz", name, shared_vgg, blobs_of_seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETS)
-def test_logits_of_a_photograph_are_those_of_the_authors_definition(name, reference, shared_vgg, blobs_of_seed):
-    check_golden(reference / f"photo_{name}_seed0_100x67.npz", name, shared_vgg, blobs_of_seed)
 
 
 # ---- what can be said without running
@@ -137,53 +79,7 @@ def test_learned_upsampling_counts_as_parameters():
     assert learned.describe().parameters - fixed.describe().parameters == 21 * 21 * (4**2 + 4**2 + 16**2)
 
 
-# ---- upsampling
-
-
-def transposed(scores, kernel, factor):
-    """Bilinear upsampling as Caffe does it: a transposed convolution, each class for itself."""
-    filters = bilinear_kernel(kernel).to(scores.dtype).expand(scores.shape[1], 1, -1, -1)
-    return functional.conv_transpose2d(scores, filters, stride=factor, groups=scores.shape[1])
-
-
-SHAPES = [(1, 1), (1, 5), (4, 3), (7, 6)]
-KERNELS = [(4, 2), (3, 2), (8, 4), (7, 4), (16, 8), (63, 32), (64, 32), (1, 1)]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("kernel", "factor"), KERNELS)
-def test_fixed_upsampling_is_the_transposed_convolution(kernel, factor, shape):
-    torch.manual_seed(0)
-    ours = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
-    theirs = ours.detach().clone().requires_grad_()
-    fine, expected = Upsampling(3, kernel, factor)(ours), transposed(theirs, kernel, factor)
-    assert fine.shape == expected.shape == (2, 3, *((side - 1) * factor + kernel for side in shape))
-    assert difference(fine, expected) < 1e-12
-    pull = torch.randn_like(expected)
-    fine.backward(pull)
-    expected.backward(pull)
-    assert difference(ours.grad, theirs.grad) < 1e-12
-
-
-@pytest.mark.parametrize(("kernel", "factor"), KERNELS)
-@pytest.mark.parametrize("layer", [Upsampling, LearnedUpsampling])
-def test_upsampling_cuts_the_window_that_is_asked_for(layer, kernel, factor):
-    scores = torch.randn(1, 3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    upsampling = layer(3, kernel, factor).double()
-    whole = transposed(scores, kernel, factor)
-    assert difference(upsampling(scores), whole) < 1e-12
-    assert difference(upsampling(scores, 1), whole[:, :, 1:, 1:]) < 1e-12
-    rows, columns = whole.shape[2] - 2, whole.shape[3] - 3
-    assert difference(upsampling(scores, 1, (rows, columns)), whole[:, :, 1 : 1 + rows, 1 : 1 + columns]) < 1e-12
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 64, 63])
-def test_the_bilinear_kernel_follows_the_authors_rule(size):
-    factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 == 1 else factor - 0.5
-    rows, columns = np.ogrid[:size, :size]
-    expected = (1 - abs(rows - centre) / factor) * (1 - abs(columns - centre) / factor)
-    np.testing.assert_allclose(bilinear_kernel(size).numpy(), expected, rtol=0, atol=1e-6)
+# ---- the last upsampling
 
 
 @pytest.mark.parametrize("stride", [16, 8, 4])
@@ -387,28 +283,6 @@ def test_scales_weigh_the_skips_from_coarse_to_fine(scales):
 def test_what_the_backbone_cannot_give_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         FCN(SqueezeNet(), **{"num_classes": 3, "output_stride": 16} | options)
-
-
-@pytest.mark.parametrize(("name", "strides"), [("fcn16s", [16]), ("fcn8s", [16, 8]), ("fcn8s_atonce", [16, 8])])
-def test_create_model_knows_the_nets_by_name(name, strides):
-    net = fcnseg.create_model(name, backbone="squeezenet", num_classes=4, dropout=0.25)
-    assert (net.strides, net.num_classes, net.backbone.get_submodule("drop9").p) == (strides, 4, 0.25)
-    assert net.scales == ({8: 0.01} if name == "fcn8s_atonce" else {})
-    assert net.training
-
-
-def test_the_at_once_net_of_vgg16_is_scaled_as_the_authors():
-    with torch.device("meta"):
-        assert fcnseg.create_model("fcn8s_atonce").scales == {16: 0.01, 8: 0.0001}
-
-
-def test_create_model_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="there is no model 'fcn4s'; choose one of fcn32s, fcn16s, fcn8s"):
-        fcnseg.create_model("fcn4s")
-    with pytest.raises(ValueError, match="its coarsest map has stride 16"):
-        fcnseg.create_model("fcn32s", backbone="squeezenet")
-    with pytest.raises(ValueError, match="resnet is no backbone; choose one of squeezenet, vgg16"):
-        fcnseg.create_model("fcn8s", backbone="resnet")
 
 
 def test_shapes_are_checked_while_the_tests_run():

@@ -19,14 +19,18 @@ from runs import composed
     ],
 )
 def test_the_rate_is_the_recipes_for_backbone_and_stage(recipe, model, rate):
-    assert learning_rate(composed(f"recipe={recipe}", f"model={model}", "backbone=vgg16")) == rate
+    config = composed(f"recipe={recipe}", "backbone=vgg16")
+    config.model.name = model
+    assert learning_rate(config) == rate
 
 
-@pytest.mark.parametrize("model", ["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce"])
-@pytest.mark.parametrize("backbone", ["vgg16", "squeezenet"])
+@pytest.mark.parametrize(("model", "backbone"), [("fcn32s", "vgg16"), ("fcn8s_atonce", "squeezenet")])
 def test_the_modern_rate_is_the_one_that_suits_the_data(model, backbone):
-    config = composed(f"model={model}", f"backbone={backbone}", "data=voc2012", "data.root=/")
-    assert learning_rate(config) == config.data.suited.lr == 5e-5
+    photographs, shapes = composed("data=voc2012", "data.root=/"), composed()
+    for config in (photographs, shapes):
+        config.model.name, config.backbone.name = model, backbone
+        assert learning_rate(config) == config.data.suited.lr
+    assert learning_rate(photographs) != learning_rate(shapes)
 
 
 def test_the_command_line_wins():

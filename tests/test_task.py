@@ -1,14 +1,11 @@
 """Training as the papers define it: the same gradients however a step is cut up, and the authors' SGD."""
 
-import json
-import resource
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from PIL import Image
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
@@ -19,7 +16,6 @@ from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.shapes import Batch
 from fcnseg.task import SegmentationTask
-from fcnseg.weights.caffe import load_blobs
 from fcnseg.weights.stages import read_stage
 
 VOID = 255
@@ -241,46 +237,6 @@ def test_heavy_learning_is_the_authors_sgd():
     for (name, parameter), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert difference(parameter.detach(), other.detach()) < 1e-9
         assert difference(parameter.detach(), start[name]) > 1e-6 if start[name].any() else parameter.any()
-
-
-def read_crop(data_root, name):
-    """The top left 160x128 pixels of an image [1, 3, h, w] and its mask [1, h, w]."""
-    voc = data_root / "VOCdevkit" / "VOC2012"
-    pixels = np.asarray(Image.open(voc / "JPEGImages" / f"{name}.jpg").convert("RGB"))[:128, :160]
-    mask = np.asarray(Image.open(voc / "SegmentationClass" / f"{name}.png"))[:128, :160]
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], torch.from_numpy(mask.copy())[None]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("all_threads")
-def test_heavy_learning_of_vgg16_gives_the_recorded_losses_and_norms(assets, data_root, empty_vgg, golden_blobs):
-    trace = json.loads((assets / "trace_fcn32s_heavy_seed3.json").read_text())
-    net = FCN(empty_vgg(dropout=0.0), 21, 32)
-    load_blobs(net, golden_blobs(net, trace["seed"]))
-    torch.nn.init.zeros_(net.score_fr.weight)
-    torch.nn.init.zeros_(net.score_fr.bias)
-    net.double()
-    groups = parameter_groups(net, net.score_layers, lr=trace["lr"], weight_decay=trace["weight_decay"])
-    optimizer = torch.optim.SGD(groups, lr=trace["lr"], momentum=trace["momentum"], foreach=False)
-    loss, losses = PixelCrossEntropy("sum"), []
-    for step in range(len(trace["losses"])):
-        images, targets = read_crop(data_root, trace["ids"][step % len(trace["ids"])])
-        # The trace rounds its inputs to single precision.
-        mean = net.backbone.mean[:, None, None]
-        inputs = (images.float() - mean.float()).double()
-        optimizer.zero_grad()
-        total = loss(net.scores(inputs + mean), net.upsample, targets).total
-        total.backward()
-        optimizer.step()
-        losses.append(float(total.detach()))
-    norms = {name.removeprefix("backbone."): float(p.detach().norm()) for name, p in net.named_parameters()}
-    assert norms.keys() == trace["parameter_norms"].keys()
-    errors = [abs(ours / theirs - 1) for ours, theirs in zip(losses, trace["losses"], strict=True)]
-    norm_errors = {name: abs(norms[name] / value - 1) for name, value in trace["parameter_norms"].items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"losses {max(errors):.1e}, norms {max(norm_errors.values()):.1e}, peak {peak:.1f} GiB")
-    assert max(errors) < 1e-6
-    assert max(norm_errors.values()) < 1e-6
 
 
 # ---- validation and checkpoints

@@ -1,0 +1,73 @@
+"""Knobs of the data: which images, and how they become batches."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from fcnseg.config.marks import of_set, pinned
+
+
+@dataclass
+class SuitedConfig:
+    """What recipe=modern takes for a data set: sizes that fit its images."""
+
+    max_steps: int = MISSING
+    """Optimiser steps."""
+    val_every: int = MISSING
+    """Steps between validations."""
+    batch_size: int = MISSING
+    """Crops per step."""
+    crop: int = MISSING
+    """Side of the crops, pixels."""
+    lr: float = MISSING
+    """Learning rate of weights."""
+    head_lr_factor: float = 1.0
+    """Learning rate of score layers over that of the rest."""
+
+
+@dataclass
+class DataConfig:
+    """The images, and how they become batches."""
+
+    name: str = MISSING
+    """Named in results and run folders."""
+    format: str = MISSING
+    """A module of fcnseg.data with a function open_split."""
+    root: str | None = of_set()
+    """Folder on disk."""
+    year: str | None = of_set()
+    """VOC's year."""
+    height: int | None = of_set()
+    """Of drawn images, pixels."""
+    width: int | None = of_set()
+    """Of drawn images, pixels."""
+    seed: int | None = of_set()
+    """Of drawn images."""
+    train_count: int | None = None
+    """Number of drawn training images."""
+    val_count: int | None = None
+    """Number of drawn validation images."""
+    train_split: str = "train"
+    """List of training images."""
+    val_split: str = "val"
+    """List of validation images."""
+    image_side: int | None = None
+    """Resize the longer side to this many pixels, for training and validation; null keeps images as they are."""
+    batching: str = pinned("data.batching")
+    """crop, whole (one image a process), groups (of equal size) or pad (a deviation: other logits near the pad)."""
+    batch_size: int = pinned("data.batch_size")
+    """Images per forward pass over all processes; one step takes trainer.accumulate of them. Paper: Sec. 4.3."""
+    replacement: bool = pinned("data.replacement")
+    """Draw training images independently, as the release, or each once an epoch."""
+    crop: int | None = pinned("data.crop")
+    """Side of random crops, pixels."""
+    scale: list[float] | None = pinned("data.scale")
+    """Range of random scaling."""
+    flip: bool = pinned("data.flip")
+    """Mirror half of the training images. Paper: Sec. 4.3."""
+    jitter: float = pinned("data.jitter")
+    """Random brightness, contrast and saturation, 0..1."""
+    workers: int = 2
+    """Loader processes per training process."""
+    suited: SuitedConfig = field(default_factory=SuitedConfig)
+    """Sizes for recipe=modern."""

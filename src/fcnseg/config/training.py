@@ -1,0 +1,130 @@
+"""Knobs of a training: recipe, loss, optimiser, trainer, loggers, and the table it belongs to."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from fcnseg.config.marks import pinned
+
+
+@dataclass
+class RecipeConfig:
+    """A protocol: values that only make sense together."""
+
+    name: str = MISSING
+    """Named in results."""
+    source: str = MISSING
+    """Where the values come from."""
+    staged: bool = False
+    """Whether skips are added to a finished coarser net. Paper: Sec. 4.2."""
+    lr: dict[str, Any] = field(default_factory=dict)
+    """{backbone or default: {model or any: learning rate}}."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """{model: optimiser steps}, where they differ."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the recipe pins, as a tree like this one."""
+
+
+@dataclass
+class LossConfig:
+    """Per-pixel cross-entropy."""
+
+    reduction: str = pinned("loss.reduction")
+    """sum, mean (over the valid pixels of the whole step) or image_mean."""
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser and its schedule."""
+
+    name: str = MISSING
+    """sgd or adamw."""
+    lr: float | None = None
+    """Of weights; null takes the recipe's table by backbone and stage."""
+    momentum: float = pinned("optimizer.momentum")
+    """Of sgd; the first beta of adamw."""
+    weight_decay: float = pinned("optimizer.weight_decay")
+    """Of weights."""
+    bias_lr_factor: float = pinned("optimizer.bias_lr_factor")
+    """Learning rate of biases over that of weights. Paper: Sec. 4.3."""
+    bias_decay: bool = False
+    """Whether biases decay."""
+    bias_rule: str = "all"
+    """all, or score: the two rules above hold for score layers alone, as in the release's AlexNet."""
+    head_lr_factor: float = pinned("optimizer.head_lr_factor")
+    """Learning rate of score layers over that of the rest."""
+    schedule: str = pinned("optimizer.schedule")
+    """fixed or poly."""
+    warmup: int = pinned("optimizer.warmup")
+    """Steps of linear rise."""
+
+
+@dataclass
+class TrainerConfig:
+    """How long, on what, and how often things are looked at."""
+
+    max_steps: int = pinned("trainer.max_steps")
+    """Optimiser steps."""
+    accumulate: int = pinned("trainer.accumulate")
+    """Batches per step."""
+    val_every: int = pinned("trainer.val_every")
+    """Steps between validations; the last weights are always validated."""
+    limit_val_batches: int | None = None
+    """Validate on this many images per process only."""
+    clip: float | None = pinned("trainer.clip")
+    """Largest norm of the gradient."""
+    precision: str = pinned("trainer.precision")
+    """auto (bf16-mixed where the GPU has it, else 32-true), 32-true, 64-true, bf16-mixed, 16-mixed."""
+    accelerator: str = "auto"
+    """auto (a CUDA GPU if there is one, else cpu), cpu or gpu."""
+    devices: Any = 1
+    """Number of processes, a list of GPUs, or auto for all of them."""
+    log_every: int = 10
+    """Steps between entries of the training loss."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
+class EvaluationTrainerConfig:
+    """What evaluation runs on."""
+
+    accelerator: str = "auto"
+    """auto, cpu or gpu."""
+    devices: Any = 1
+    """Number of processes, or a list of GPUs."""
+    precision: str | None = None
+    """null takes the training's."""
+    limit_val_batches: int | None = None
+    """Score this many images per process only."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves go, besides metrics.csv, which is always written."""
+
+    name: str = "csv"
+    """csv, or wandb."""
+    project: str = "fcnseg"
+    """W&B project."""
+    offline: bool = False
+    """W&B without an account or a network."""
+
+
+@dataclass
+class ExperimentConfig:
+    """A table or figure of the paper, when the primary is one."""
+
+    title: str | None = None
+    """Named in results."""
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    """{row: overrides}."""
+    paper: dict[str, Any] = field(default_factory=dict)
+    """The paper's numbers."""
+    source: str | None = None
+    """Where in the paper."""
+    cost: str | None = None
+    """What it takes to run."""
