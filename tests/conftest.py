@@ -58,15 +58,15 @@ def found(folder, what):
 def narrow():
     """Backbones with a fraction of their channels, layer by layer: their geometry at no cost."""
     from fcnseg.backbones import backbone_class
-    from fcnseg.backbones.layers import Concat, Conv, Tap, named_layers
+    from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Sum, Tap, named_layers
 
     def narrowed(layer, divisor):
-        if isinstance(layer, Concat):
-            return Concat(tuple(tuple(narrowed(inner, divisor) for inner in path) for path in layer.paths))
+        if isinstance(layer, Concat | Sum):
+            return type(layer)(tuple(tuple(narrowed(inner, divisor) for inner in path) for path in layer.paths))
         if isinstance(layer, Conv):
             inputs = layer.inputs if layer.inputs == 3 else layer.inputs // divisor
             return replace(layer, inputs=inputs, outputs=layer.outputs // divisor)
-        return replace(layer, channels=layer.channels // divisor) if isinstance(layer, Tap) else layer
+        return replace(layer, channels=layer.channels // divisor) if isinstance(layer, Tap | BatchNorm) else layer
 
     def narrow(name):
         full = backbone_class(name)
@@ -84,8 +84,8 @@ def narrow():
 
 
 @pytest.fixture(scope="session")
-def golden_blobs():
-    """The rule of the golden outputs: weights of every convolution of a net, from a seed and the layer's name."""
+def golden_layer():
+    """The rule of the golden outputs for one layer."""
 
     def layer(name, shape, seed):
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
@@ -93,10 +93,17 @@ def golden_blobs():
         weight *= np.float32(math.sqrt(2 / math.prod(shape[1:])))
         return [weight, random.standard_normal(shape[0], dtype=np.float32) * np.float32(0.05)]
 
+    return layer
+
+
+@pytest.fixture(scope="session")
+def golden_blobs(golden_layer):
+    """The rule of the golden outputs: weights of every convolution of a net, from a seed and the layer's name."""
+
     def blobs(model, seed):
         convolutions = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Conv2d)]
         return {
-            name.rpartition(".")[2]: layer(name.rpartition(".")[2], tuple(module.weight.shape), seed)
+            name.rpartition(".")[2]: golden_layer(name.rpartition(".")[2], tuple(module.weight.shape), seed)
             for name, module in convolutions
         }
 

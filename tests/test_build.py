@@ -1,7 +1,6 @@
 """From configuration to objects: only what belongs to the package, with what was asked for."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,11 @@ from lightning.pytorch.loggers import CSVLogger
 
 from fcnseg import build
 from fcnseg.backbones import backbone_class
-from fcnseg.config import DataConfig, LoggerConfig
+from fcnseg.config import LoggerConfig
 from fcnseg.data.shapes import Shapes
-from fcnseg.data.voc import open_split
+from fcnseg.results import split_remarks
 from runs import SMALL, composed
-
-
-def shapes(**changes):
-    return replace(composed().data, **changes)
+from tiny_voc import write_devkit
 
 
 def rates(config):
@@ -56,13 +52,6 @@ OUTSIDE = [
 ]
 
 
-@pytest.mark.parametrize("name", [*OUTSIDE, "dataset", "sampler", "transforms"])
-def test_a_data_set_outside_the_package_is_refused(name):
-    message = rf"data\.format={re.escape(name)} is no module of fcnseg\.data that opens a data set"
-    with pytest.raises(ValueError, match=message):
-        build.open_source(shapes(format=name), "train")
-
-
 @pytest.mark.parametrize("name", [*OUTSIDE, "base", "layers", "pretrained"])
 def test_a_backbone_outside_the_package_is_refused(name):
     message = rf"backbone\.name={re.escape(name)} is no backbone; choose one of .*squeezenet.*vgg16"
@@ -70,49 +59,14 @@ def test_a_backbone_outside_the_package_is_refused(name):
         backbone_class(name)
 
 
-def test_every_backbone_and_data_set_has_a_choice_of_its_name():
+def test_every_backbone_has_a_choice_of_its_name():
     from fcnseg.config import CONF_DIR
 
     for name in (path.stem for path in (CONF_DIR / "backbone").glob("*.yaml")):
         assert backbone_class(composed(f"backbone={name}").backbone.name).__module__ == f"fcnseg.backbones.{name}"
-    for name in (path.stem for path in (CONF_DIR / "data").glob("*.yaml")):
-        assert callable(build._opener(composed(f"data={name}", "data.root=/").data.format))
 
 
 # ---- data
-
-
-@pytest.mark.parametrize(("part", "count", "split"), [("train", 6, "train"), ("val", 5, "val")])
-def test_a_part_takes_its_own_count_and_split(part, count, split):
-    source = build.open_source(shapes(train_count=6, val_count=5), part)
-    assert isinstance(source, Shapes)
-    assert (len(source), source.split) == (count, split)
-
-
-@pytest.mark.parametrize("key", ["height", "seed", "val_count"])
-def test_a_missing_key_is_named(key):
-    with pytest.raises(ValueError, match=rf"data=shapes needs data\.{key}: set it"):
-        build.open_source(shapes(**{key: None}), "val")
-
-
-def test_voc_needs_a_root():
-    data = DataConfig(name="voc2012", format="voc", year="2012")
-    with pytest.raises(ValueError, match=r"data=voc2012 needs data\.root: set it"):
-        build.open_source(data, "train")
-
-
-@pytest.mark.parametrize(("key", "value"), [("root", "/data"), ("year", "2012")])
-def test_a_key_that_the_data_set_does_not_know_is_refused(key, value):
-    with pytest.raises(ValueError, match=rf"data\.{key}={value} has no meaning for data=shapes: leave it out"):
-        build.open_source(shapes(**{key: value}), "train")
-
-
-def test_a_devkit_is_opened_by_its_root_and_year(tmp_path):
-    from tiny_voc import write_devkit
-
-    root = str(write_devkit(tmp_path, year="2007"))
-    data = DataConfig(name="voc2012", format="voc", root=root, year="2007", val_split="trainval")
-    assert build.open_source(data, "val").pairs == open_split(root, "2007", "trainval").pairs
 
 
 def test_training_images_are_varied_and_validation_images_are_not():
@@ -129,6 +83,18 @@ def test_the_seed_decides_order_and_augmentation():
     batches = [next(iter(data.train_dataloader())).images for data in (first, second, other)]
     assert torch.equal(batches[0], batches[1])
     assert not torch.equal(batches[0], batches[2])
+
+
+def test_training_images_that_are_validated_on_stop_the_run_are_removed_or_let_through(tmp_path):
+    root = f"data.root={write_devkit(tmp_path)}"
+    leaky = ["data=voc2012", root, "data.train_split=trainval", "data.val_split=train"]
+    with pytest.raises(ValueError, match=r"^3 of the 5 training images are validation images too: 2012_000000, "):
+        build.build_data(composed(*leaky))
+    for overlap, count, remarks in (("remove", 2, {"split_removed"}), ("allow", 5, {"split_overlap"})):
+        data = build.build_data(composed(*leaky, f"data.overlap={overlap}", "data.overlap_by=contents"))
+        assert (len(data.train), len(data.val)) == (count, 3)
+        assert split_remarks(data) == {remark: {"train": 3} for remark in remarks}
+    assert build.build_data(composed(*leaky), parts=("val",)).train is None
 
 
 # ---- net and task

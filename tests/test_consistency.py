@@ -25,6 +25,10 @@ REFUSED = {
         r"starts from a finished fcn32s. First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
         r"recipe=pami_heavy data=voc2012 data.root=/ backbone.weights=none\n.* add init_from=RUN_FOLDER",
     ),
+    "a finer net on both trees": (
+        ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=sbd", "data.root=/voc", "data.sbd_root=/sbd"],
+        r"  python -m fcnseg\.train .* data=sbd data.root=/voc data.sbd_root=/sbd backbone.weights=none\n",
+    ),
     "the finest net without the one before": (
         ["model=fcn8s", "recipe=cvpr2015", *BARE],
         r"fcn8s starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
@@ -40,6 +44,8 @@ REFUSED = {
     ),
     "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
     "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),
+    "an unknown way with leaks": (["data.overlap=ignore"], r"data\.overlap must be one of error, remove, allow, not"),
+    "an unknown comparison": (["data.overlap_by=looks"], r"data\.overlap_by must be one of ids, contents, not 'looks'"),
     "a range backwards": (["data.scale=[1.5,0.7]"], r"data\.scale must be a range such as \[0\.7,1\.5\]"),
     "a scale of nothing": (["data.scale=[0,1]"], r"data\.scale must be positive"),
     "a crop of nothing": (["data.crop=-1"], r"data\.crop must be positive"),

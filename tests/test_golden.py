@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from caffemodels import write_caffemodel
+from fcnseg.backbones.caffenet import CaffeNet
 from fcnseg.fcn import AT_ONCE_SCALES, FCN
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups
-from fcnseg.weights.caffe import load_blobs
+from fcnseg.weights.caffe import load_blobs, read_caffemodel
 
 # ---- learning: first, because it takes 5 GiB and the nets below stay until the last of their tests
 
@@ -65,6 +67,8 @@ NETS = {
     "voc-fcn8s-atonce": (8, AT_ONCE_SCALES),
 }
 
+ALEXNET = "voc-fcn-alexnet"
+
 
 @pytest.fixture(scope="module")
 def shared_vgg(empty_vgg):
@@ -86,13 +90,19 @@ def blobs_of_seed(shared_vgg, golden_blobs):
     held.clear()
 
 
-def check_golden(file, net_name, backbone, blobs_of_seed):
-    golden = np.load(file)
-    stride, scales = NETS[net_name]
-    net = FCN(backbone, 21, stride, scales=scales).eval()
+def golden_net(name, backbone):
+    stride, scales = NETS.get(name, (32, ()))
+    return FCN(backbone, 21, stride, scales=scales).eval()
+
+
+def wanted(net, blobs):
     names = {name.rpartition(".")[2] for name, _ in net.named_modules()}
-    blobs = {name: blob for name, blob in blobs_of_seed(int(golden["seed"])).items() if name in names}
-    load_blobs(net, blobs)
+    return {name: blob for name, blob in blobs.items() if name in names}
+
+
+def check_golden(file, net, blobs):
+    golden = np.load(file)
+    load_blobs(net, blobs(int(golden["seed"])))
     with torch.inference_mode():
         logits = net(torch.from_numpy(golden["image_rgb"]).permute(2, 0, 1)[None])[0].numpy()
     error = np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max()
@@ -102,10 +112,53 @@ def check_golden(file, net_name, backbone, blobs_of_seed):
 
 @pytest.mark.parametrize("name", NETS)
 def test_logits_are_those_of_the_authors_definition(name, assets, shared_vgg, blobs_of_seed):
-    check_golden(assets / f"synthetic_{name}_seed1_41x53.npz", name, shared_vgg, blobs_of_seed)
+    net = golden_net(name, shared_vgg)
+    check_golden(assets / f"synthetic_{name}_seed1_41x53.npz", net, lambda seed: wanted(net, blobs_of_seed(seed)))
+
+
+def test_logits_of_alexnet_are_those_of_the_authors_definition(assets, golden_blobs):
+    net = golden_net(ALEXNET, CaffeNet())
+    check_golden(assets / f"synthetic_{ALEXNET}_seed1_41x53.npz", net, lambda seed: golden_blobs(net, seed))
+
+
+def test_logits_of_alexnet_through_a_caffemodel(assets, golden_blobs, tmp_path):
+    net = golden_net(ALEXNET, CaffeNet())
+    check_golden(
+        assets / f"synthetic_{ALEXNET}_seed1_41x53.npz",
+        net,
+        lambda seed: written_and_read(golden_blobs(net, seed), tmp_path / "net.caffemodel", version=1),
+    )
+
+
+def written_and_read(blobs, path, version):
+    """The same weights by way of a file; fc6 and fc7 of the FCNs are convolutions in the release too."""
+    write_caffemodel(path, {name: ("Convolution", blob) for name, blob in blobs.items()}, version=version)
+    blobs.clear()
+    try:
+        return read_caffemodel(path)
+    finally:
+        path.unlink()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_logits_of_a_photograph_are_those_of_the_authors_definition(name, reference, shared_vgg, blobs_of_seed):
-    check_golden(reference / f"photo_{name}_seed0_100x67.npz", name, shared_vgg, blobs_of_seed)
+    net = golden_net(name, shared_vgg)
+    check_golden(reference / f"photo_{name}_seed0_100x67.npz", net, lambda seed: wanted(net, blobs_of_seed(seed)))
+
+
+@pytest.mark.slow
+def test_logits_of_a_photograph_by_alexnet(reference, golden_blobs):
+    net = golden_net(ALEXNET, CaffeNet())
+    check_golden(reference / f"photo_{ALEXNET}_seed0_100x67.npz", net, lambda seed: golden_blobs(net, seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "version"), list(zip(NETS, (1, 2, 1, 2), strict=True)))
+def test_logits_through_a_caffemodel(name, version, assets, shared_vgg, blobs_of_seed, tmp_path):
+    net = golden_net(name, shared_vgg)
+    check_golden(
+        assets / f"synthetic_{name}_seed1_41x53.npz",
+        net,
+        lambda seed: written_and_read(wanted(net, blobs_of_seed(seed)), tmp_path / "net.caffemodel", version),
+    )

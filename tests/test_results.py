@@ -10,12 +10,30 @@ import pytest
 import torch
 
 from fcnseg import results
+from fcnseg.build import build_data
 from fcnseg.metrics import ConfusionMatrix
-from fcnseg.results import code_version, config_hash, identity, score_fields, validation_fields, write_json
+from fcnseg.results import (
+    code_version,
+    config_hash,
+    identity,
+    provenance,
+    score_fields,
+    validation_fields,
+    write_json,
+)
 from fcnseg.task import Validation
 from runs import composed
+from tiny_voc import write_devkit
 
-UNHASHED = {"data.root", "data.workers", "trainer.accelerator", "trainer.devices", "trainer.progress"}
+UNHASHED = {
+    "data.root",
+    "data.sbd_root",
+    "data.cache",
+    "data.workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.progress",
+}
 UNHASHED |= {"trainer.log_every", "logger.name", "logger.project", "logger.offline"}
 BY_NAME = {"backbone.weights"}
 
@@ -124,6 +142,17 @@ def test_the_identity_of_a_run():
     expected |= {"weights_from": "imagenet", "schema_version": 1}
     assert {key: fields[key] for key in expected} == expected
     assert set(fields) - set(expected) == {"config_hash", "commit", "dirty"}
+
+
+def test_a_split_that_lacks_images_says_how_many(tmp_path):
+    root = f"data.root={write_devkit(tmp_path)}"
+    (tmp_path / "VOC2012" / "JPEGImages" / "2012_000001.jpg").unlink()
+    data = build_data(composed("data=voc2012", root, "data.partial=true"))
+    fields = provenance(data, "cpu")
+    assert fields["split_counts"] == {"train": 2, "val": 2}
+    assert fields["split_missing"] == {"train": 1, "val": 0}
+    whole = provenance(build_data(composed("data=voc2012", root), parts=("val",)), "cpu")
+    assert set(whole) == {"split_counts", "data_fingerprint", "device"}
 
 
 # ---- where the code came from

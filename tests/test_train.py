@@ -260,7 +260,8 @@ def test_help_lists_the_groups_and_the_most_used_keys(capsys):
     assert main("train", "--help") == 0
     printed = said(capsys.readouterr().out)
     assert "python -m fcnseg.train [GROUP=CHOICE ...] [KEY=VALUE ...]" in printed
-    for line in ("model: fcn16s, fcn32s, fcn8s, fcn8s_atonce", "backbone: squeezenet, vgg16", "data: shapes, voc2012"):
+    data = "data: sbd, shapes, voc2011, voc2012, voc2012_aug"
+    for line in ("model: fcn16s, fcn32s, fcn8s, fcn8s_atonce", "backbone: squeezenet, vgg16", data):
         assert line in printed
     keys = re.findall(r"\b((?:data|backbone|trainer|optimizer|model)\.\w+)=", printed)
     assert len(keys) > 10

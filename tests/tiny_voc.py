@@ -1,9 +1,11 @@
-"""A VOC devkit of a few small images in the real format on disk, for tests that drive the real readers."""
+"""VOC devkits and SBD as a few small images in the real format on disk, for tests that drive the real readers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 SIZES = ((60, 80), (72, 48), (40, 40), (60, 80), (33, 50))
 """Height and width of the images, in the order in which they are written."""
@@ -26,6 +28,35 @@ def write_devkit(root: Path, train: int = 3, val: int = 2, year: str = "2012") -
     for split, chosen in (("train", names[:train]), ("val", names[train:]), ("trainval", names)):
         write_list(home, split, chosen)
     return root
+
+
+def write_sbd(root: Path, train: Sequence[str], val: Sequence[str] = ("2008_000001",)) -> Path:
+    """Writes JPEGs, .mat files as SBD's, and the lists train and val.
+
+    Returns:
+        The folder benchmark_RELEASE.
+    """
+    home = root / "benchmark_RELEASE" / "dataset"
+    for folder in ("img", "cls"):
+        (home / folder).mkdir(parents=True)
+    for number, name in enumerate([*train, *val]):
+        image, mask = picture(number)
+        Image.fromarray(image).save(home / "img" / f"{name}.jpg", quality=95)
+        write_mat(home / "cls" / f"{name}.mat", sbd_labels(number), np.unique(mask[mask % 255 > 0]))
+    for split, names in (("train", train), ("val", val)):
+        (home / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    return home.parent
+
+
+def sbd_labels(number: int) -> np.ndarray:
+    """Returns the labels of a picture as SBD has them: no void, so unlike VOC's."""
+    mask = picture(number)[1]
+    return np.where(mask == 255, 0, mask).astype(np.uint8)
+
+
+def write_mat(path: Path, labels: np.ndarray, present: object = ()) -> None:
+    """Writes labels as SBD does: a struct GTcls with the field Segmentation among others."""
+    savemat(path, {"GTcls": {"Segmentation": labels, "CategoriesPresent": present}}, do_compression=True)
 
 
 def write_list(home: Path, split: str, names: list[str], end: str = "\n") -> Path:

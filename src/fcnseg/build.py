@@ -1,9 +1,6 @@
 """From a configuration to objects: the one file that instantiates."""
 
-import importlib
-import inspect
-import pkgutil
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,20 +10,21 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-import fcnseg.data
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.pretrained import load_weights
 from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
+from fcnseg.data.leaks import separated
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
+from fcnseg.sources import open_source
 from fcnseg.task import SegmentationTask
 from fcnseg.weights.normalization import Normalization, stated
-from fcnseg.weights.stages import read_stage, start_from_coarser
+from fcnseg.weights.stages import published_file, read_stage, start_from_coarser, start_from_published
 
 OPTIMIZERS = ("sgd", "adamw")
 """What optimizer.name may say."""
@@ -41,41 +39,6 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 """What trainer.precision may say."""
 
 
-def open_source(data: DataConfig, part: str) -> Source:
-    """Opens the training or the validation images.
-
-    Args:
-        data: says which set.
-        part: "train" or "val".
-
-    Raises:
-        FileNotFoundError: the set is not where data.root says.
-        ValueError: a key that this set needs is missing, or one is set that it does not know.
-    """
-    opener = _opener(data.format)
-    known = inspect.signature(opener).parameters
-    count = data.train_count if part == "train" else data.val_count
-    split = data.train_split if part == "train" else data.val_split
-    keys = [field.name for field in fields(data) if field.metadata.get("of_set")]
-    offered = {key: getattr(data, key) for key in keys} | {"split": split, "count": count}
-    for key, value in offered.items():
-        name = f"data.{part}_{key}" if key in ("count", "split") else f"data.{key}"
-        if value is None and key in known:
-            raise ValueError(f"data={data.name} needs {name}: set it")
-        if value is not None and key not in known:
-            raise ValueError(f"{name}={value} has no meaning for data={data.name}: leave it out")
-    source: Source = opener(**{key: offered[key] for key in known})
-    return source
-
-
-def _opener(name: str) -> Any:
-    modules = [module.name for module in pkgutil.iter_modules(fcnseg.data.__path__)]
-    opener = getattr(importlib.import_module(f"fcnseg.data.{name}"), "open_split", None) if name in modules else None
-    if opener is None:
-        raise ValueError(f"data.format={name} is no module of fcnseg.data that opens a data set")
-    return opener
-
-
 def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization | None = None) -> FCN:
     """Builds the net with initial weights.
 
@@ -83,8 +46,16 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         ValueError: what the backbone or the net refuses.
     """
     model, backbone = config.model, config.backbone
+    pretrained = config.init_from is not None or backbone.weights not in (None, "none")
+    trunk = backbone_class(backbone.name)(
+        backbone.padding,
+        normalization,
+        backbone.dropout,
+        backbone.in_channels,
+        backbone.batch_norm or ("frozen" if pretrained else "batch"),
+    )
     net = FCN(
-        backbone_class(backbone.name)(backbone.padding, normalization, backbone.dropout),
+        trunk,
         num_classes,
         model.output_stride,
         scales=model.scales,
@@ -92,6 +63,12 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         learn_final=model.learn_final,
     )
     return net.to(memory_format=torch.channels_last)
+
+
+def stated_normalization(config: TrainConfig) -> Normalization | None:
+    """Returns what the configuration says of the weights' preprocessing; None where it is left to the weights."""
+    backbone = config.backbone
+    return stated(backbone.normalization, backbone.mean, backbone.std, backbone.in_channels)
 
 
 def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
@@ -105,9 +82,11 @@ def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
         ValueError: weights that do not fit.
     """
     net = bare_net(config, num_classes)
-    said = stated(config.backbone.normalization, config.backbone.mean, config.backbone.std)
+    said = stated_normalization(config)
     if config.init_from is None:
         return net, load_weights(net.backbone, config.backbone.weights, said)
+    if (file := published_file(config.init_from)) is not None:
+        return _from_published(net, file, said), file.name
     stage = read_stage(Path(config.init_from))
     before = stage.record["config"]["model"]["output_stride"]
     finer = [stride for stride in net.strides if stride < before]
@@ -122,6 +101,17 @@ def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
     return net, str(stage.path)
 
 
+def _from_published(net: FCN, file: Path, said: Normalization | None) -> FCN:
+    own = start_from_published(net, file, [net.score_name(stride) for stride in net.strides[1:]])
+    if (normalization := said or own) is None:
+        raise ValueError(
+            f"init_from={file} does not say how its images were normalised: set backbone.normalization=caffe or "
+            "torchvision, and backbone.mean=[red,green,blue] where its mean differs"
+        )
+    net.backbone.normalize_with(normalization)
+    return net
+
+
 def optimizer_groups(config: TrainConfig, net: FCN) -> list[dict[str, Any]]:
     """Sorts the net's parameters into groups with the rates that the configuration asks for."""
     chosen = config.optimizer
@@ -132,7 +122,7 @@ def optimizer_groups(config: TrainConfig, net: FCN) -> list[dict[str, Any]]:
         weight_decay=chosen.weight_decay,
         bias_lr_factor=chosen.bias_lr_factor,
         bias_decay=chosen.bias_decay,
-        bias_rule=chosen.bias_rule,
+        bias_rule=chosen.bias_rule or net.backbone.bias_rule,
         head_lr_factor=chosen.head_lr_factor,
         train=config.model.train,
     )
@@ -154,10 +144,12 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
     """Opens the data set and says how it becomes batches.
 
     Raises:
-        FileNotFoundError, ValueError: as open_source.
+        FileNotFoundError, ValueError: as open_source and separated.
     """
     data = config.data
-    sources = {part: open_source(data, part) for part in parts}
+    sources = {part: open_source(data, part) for part in reversed(parts)}  # training images may need to be converted
+    if "train" in sources:
+        sources["train"] = separated(sources["train"], sources["val"], data.overlap, data.overlap_by)
     void = sources["val"].void
     plain = transforms(image_side=data.image_side, void=void)
     varied = transforms(

@@ -2,15 +2,26 @@
 
 import torch
 
-from fcnseg.build import ACCELERATORS, LOGGERS, OPTIMIZERS, PRECISIONS, bare_net, optimizer_groups, scale_range
+from fcnseg.backbones import backbone_class
+from fcnseg.backbones.pretrained import comes_from_caffe
+from fcnseg.build import (
+    ACCELERATORS,
+    LOGGERS,
+    OPTIMIZERS,
+    PRECISIONS,
+    bare_net,
+    optimizer_groups,
+    scale_range,
+    stated_normalization,
+)
 from fcnseg.config import DataConfig, TrainConfig
 from fcnseg.data.datamodule import BATCHINGS
+from fcnseg.data.leaks import COMPARISONS, OVERLAPS
 from fcnseg.data.transforms import transforms
 from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
-from fcnseg.weights.normalization import stated
 
 LARGEST_SUMMED_LR = 1e-7
 """A loss summed over 100,000 pixels diverges above; the papers use 1e-10 and less."""
@@ -41,6 +52,8 @@ def _check_choices(config: TrainConfig) -> None:
         ("trainer.precision", config.trainer.precision, PRECISIONS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
         ("data.batching", config.data.batching, BATCHINGS),
+        ("data.overlap", config.data.overlap, OVERLAPS),
+        ("data.overlap_by", config.data.overlap_by, COMPARISONS),
         ("model.train", config.model.train, TRAINED),
         ("loss.reduction", config.loss.reduction, REDUCTIONS),
     ):
@@ -89,13 +102,14 @@ def _check_loss(config: TrainConfig) -> None:
 
 
 def _check_weights(config: TrainConfig) -> None:
-    backbone = config.backbone
-    stated(backbone.normalization, backbone.mean, backbone.std)
-    if backbone.weights == "imagenet" and backbone.normalization == "caffe" and config.init_from is None:
+    backbone, said = config.backbone, stated_normalization(config)
+    if backbone.weights != "imagenet" or said is None or config.init_from is not None:
+        return
+    if said.order == "bgr" and not comes_from_caffe(backbone_class(backbone.name), said):
         raise ValueError(
-            "backbone.weights=imagenet are torchvision's, trained on RGB in 0..1; backbone.normalization=caffe, "
-            f"which recipe={config.recipe.name} asks for, is not theirs: give a file of weights converted from Caffe, "
-            "or take backbone.normalization=torchvision, a departure that results record"
+            f"the ImageNet weights of {backbone.name} are torchvision's, trained on RGB in 0..1; "
+            f"backbone.normalization=caffe, which recipe={config.recipe.name} asks for, is not theirs: give a file of "
+            "weights converted from Caffe, or take backbone.normalization=torchvision, a departure that results record"
         )
 
 
@@ -133,9 +147,10 @@ def check_processes(data: DataConfig, processes: int) -> None:
 
 
 def _check_padding(net: FCN, config: TrainConfig) -> None:
+    net.eval()  # normalisation over a batch would refuse a map of a single cell
     for side in (1, 33, 500):
         try:
-            net(torch.zeros(1, 3, side, side, device="meta"))
+            net(torch.zeros(1, config.backbone.in_channels, side, side, device="meta"))
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"backbone.padding={config.backbone.padding} is too small for {config.backbone.name} on images of "
@@ -153,6 +168,7 @@ def _check_stage(net: FCN, config: TrainConfig) -> None:
         "recipe": config.recipe.name,
         "data": config.data.name,
         "data.root": config.data.root,
+        "data.sbd_root": config.data.sbd_root,
         "backbone.weights": config.backbone.weights,
         "backbone.padding": config.backbone.padding,
     }

@@ -22,6 +22,7 @@ from rich.table import Table
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.recipe import departures, recipe_label
+from fcnseg.results import split_remarks
 from fcnseg.task import SegmentationTask
 
 FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "mean IU", "fw_iu": "f.w. IU"}
@@ -50,6 +51,18 @@ def reported(folder: Path) -> Iterator[None]:
         sys.exit(1)
     finally:
         _close_wandb(failed=sys.exc_info()[0] is not None)
+
+
+@contextmanager
+def complained() -> Iterator[None]:
+    """Does for commands without Hydra what ``reported`` does for those with it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/]", escape(str(error)))
+        sys.exit(1)
 
 
 def _close_wandb(failed: bool) -> None:
@@ -92,6 +105,8 @@ def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask
         f"field {description.receptive_field}, weights {task.record['weights_from']}"
     )
     console.print(f"data {config.data.name}: {images}, {len(data.val.source.classes)} classes")
+    for remark, counts in split_remarks(data).items():
+        console.print(f"{remark.replace('_', ' ')}: {', '.join(f'{part} {count:,}' for part, count in counts.items())}")
     console.print(
         f"recipe {recipe_label(config)}: {config.trainer.max_steps} steps; changed: {', '.join(changed) or 'nothing'}"
     )

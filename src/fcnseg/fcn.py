@@ -22,6 +22,7 @@ class Description:
 
     Attributes:
         receptive_field: side of the square of pixels that one cell of the coarsest map sees.
+        classifier_field: the same for the classifier, whose final average pooling (GoogLeNet) widens it.
         max_stride: stride of the coarsest map.
         conv_layers: convolutions on the longest path, the score layer included.
         parameters: number of parameters, fixed upsampling not counted.
@@ -30,6 +31,7 @@ class Description:
     """
 
     receptive_field: int
+    classifier_field: int
     max_stride: int
     conv_layers: int
     parameters: int
@@ -170,6 +172,7 @@ class FCN(nn.Module):
             grid = grid.crop(max(0, -skip))
         return Description(
             receptive_field=coarsest.field,
+            classifier_field=self.backbone.classifier_field,
             max_stride=coarsest.stride,
             conv_layers=self.backbone.conv_layers + 1,
             parameters=sum(parameter.numel() for parameter in self.parameters()),

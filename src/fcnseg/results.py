@@ -11,6 +11,7 @@ from typing import Any
 
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
+from fcnseg.data.dataset import ImageFiles
 from fcnseg.metrics import Scores
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.task import Validation
@@ -19,7 +20,7 @@ SCHEMA_VERSION = 1
 """Raised when a field of results.json changes its meaning."""
 
 NOT_HASHED = {
-    "data": {"root", "workers"},
+    "data": {"root", "sbd_root", "cache", "workers"},
     "trainer": {"accelerator", "devices", "progress", "log_every"},
     "logger": None,
     "experiment": None,
@@ -88,9 +89,24 @@ def provenance(data: SegmentationData, device: str) -> dict[str, Any]:
     sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
     return {
         "split_counts": {name: len(source) for name, source in sources.items()},
+        **split_remarks(data),
         "data_fingerprint": {name: source.fingerprint() for name, source in sources.items()},
         "device": device,
     }
+
+
+def split_remarks(data: SegmentationData) -> dict[str, dict[str, int]]:
+    """Returns what else is to be said of the number of images, such as {"split_missing": {"val": 507}}.
+
+    missing: named by a split that data.partial allowed not to be there in whole; removed, overlap: training images that
+    are validation images too, and were taken out of training, or not.
+    """
+    said: dict[str, dict[str, int]] = {}
+    for part, dataset in (("train", data.train), ("val", data.val)):
+        if dataset is not None and isinstance(dataset.source, ImageFiles):
+            for remark, count in dataset.source.remarks.items():
+                said.setdefault(f"split_{remark}", {})[part] = count
+    return said
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

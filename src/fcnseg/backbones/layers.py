@@ -11,7 +11,7 @@ from fcnseg.geometry import Grid
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with bias, followed by a ReLU.
+    """A convolution, with a bias and followed by a ReLU unless said otherwise.
 
     Attributes:
         name: the layer's name, as in the weights that the authors published.
@@ -21,6 +21,8 @@ class Conv:
         stride: step, in cells.
         padding: zeros on each side, in cells.
         groups: number of groups into which the channels are split.
+        bias: whether it adds a bias; before batch normalisation none is needed.
+        relu: whether a ReLU follows at once.
     """
 
     name: str
@@ -30,31 +32,73 @@ class Conv:
     stride: int = 1
     padding: int = 0
     groups: int = 1
+    bias: bool = True
+    relu: bool = True
 
     def module(self) -> nn.Module:
         """Builds the convolution; its ReLU has no parameters and is applied by the backbone."""
-        return nn.Conv2d(self.inputs, self.outputs, self.kernel, self.stride, self.padding, groups=self.groups)
+        return nn.Conv2d(
+            self.inputs, self.outputs, self.kernel, self.stride, self.padding, groups=self.groups, bias=self.bias
+        )
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation of the convolution before it.
+
+    Attributes:
+        name: the layer's name.
+        channels: channels of the map.
+        relu: whether a ReLU follows at once.
+        eps: added to the variances.
+    """
+
+    name: str
+    channels: int
+    relu: bool = True
+    eps: float = 1e-5
+
+    def module(self) -> nn.Module:
+        """Builds the normalisation; its ReLU is applied by the backbone."""
+        return nn.BatchNorm2d(self.channels, self.eps)
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm:
+    """Local response normalisation across channels, with the numbers of AlexNet and GoogLeNet.
+
+    Attributes:
+        name: the layer's name.
+    """
+
+    name: str
+
+    def module(self) -> nn.Module:
+        """Builds the normalisation; torch divides alpha by the size, as Caffe does."""
+        return nn.LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=1.0)
 
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Max pooling that rounds sizes up, as Caffe does.
+    """Max pooling that rounds sizes up, as Caffe does, unless said otherwise.
 
     Attributes:
         name: the layer's name.
         kernel: side of the window, in cells.
         stride: step, in cells.
         padding: cells on each side that never win the maximum.
+        ceil: whether an incomplete last window counts.
     """
 
     name: str
     kernel: int = 2
     stride: int = 2
     padding: int = 0
+    ceil: bool = True
 
     def module(self) -> nn.Module:
         """Builds the pooling."""
-        return nn.MaxPool2d(self.kernel, self.stride, self.padding, ceil_mode=True)
+        return nn.MaxPool2d(self.kernel, self.stride, self.padding, ceil_mode=self.ceil)
 
 
 @dataclass(frozen=True)
@@ -86,6 +130,17 @@ class Concat:
 
 
 @dataclass(frozen=True)
+class Sum:
+    """Paths that start from the same map; their results are added, then a ReLU. A path without layers is the map.
+
+    Attributes:
+        paths: one list of layers a path; all paths end with the same stride, offset and channels.
+    """
+
+    paths: tuple[tuple["Layer", ...], ...]
+
+
+@dataclass(frozen=True)
 class Tap:
     """Offers the map at this point to the skips, under the stride it has here.
 
@@ -96,13 +151,16 @@ class Tap:
     channels: int
 
 
-Layer: TypeAlias = Conv | MaxPool | Dropout | Concat | Tap
+Named: TypeAlias = Conv | BatchNorm | LocalResponseNorm | MaxPool | Dropout
+"""A layer that has a module."""
+
+Layer: TypeAlias = Named | Concat | Sum | Tap
 
 
-def named_layers(layers: Sequence[Layer]) -> Iterator[Conv | MaxPool | Dropout]:
+def named_layers(layers: Sequence[Layer]) -> Iterator[Named]:
     """Yields every layer that has a module, paths included, in the order of computation."""
     for layer in layers:
-        if isinstance(layer, Concat):
+        if isinstance(layer, Concat | Sum):
             for path in layer.paths:
                 yield from named_layers(path)
         elif not isinstance(layer, Tap):
@@ -118,12 +176,12 @@ def grid_after(layers: Sequence[Layer], grid: Grid, tap: Callable[[Grid, int], N
         tap: called with the grid and the channels at every tap.
 
     Raises:
-        ValueError: the paths of a Concat end on different cells.
+        ValueError: joined paths end on different cells.
     """
     for layer in layers:
         if isinstance(layer, Conv | MaxPool):
             grid = grid.conv(layer.kernel, layer.stride, layer.padding)
-        elif isinstance(layer, Concat):
+        elif isinstance(layer, Concat | Sum):
             grid = _widest([grid_after(path, grid) for path in layer.paths])
         elif isinstance(layer, Tap) and tap is not None:
             tap(grid, layer.channels)
@@ -132,7 +190,7 @@ def grid_after(layers: Sequence[Layer], grid: Grid, tap: Callable[[Grid, int], N
 
 def _widest(grids: Sequence[Grid]) -> Grid:
     if len({(grid.stride, grid.offset) for grid in grids}) > 1:
-        raise ValueError(f"paths that are concatenated end on different cells: {grids}")
+        raise ValueError(f"paths that are joined end on different cells: {grids}")
     return max(grids, key=lambda grid: grid.field)
 
 
@@ -140,7 +198,7 @@ def conv_depth(layers: Sequence[Layer]) -> int:
     """Counts the convolutions on the longest path."""
     depth = 0
     for layer in layers:
-        if isinstance(layer, Concat):
+        if isinstance(layer, Concat | Sum):
             depth += max(conv_depth(path) for path in layer.paths)
         depth += isinstance(layer, Conv)
     return depth

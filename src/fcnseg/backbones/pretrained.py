@@ -2,15 +2,36 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.hub import get_dir
 
 from fcnseg.backbones.base import Backbone
+from fcnseg.backbones.layers import Conv
 from fcnseg.weights.files import read_tensors
-from fcnseg.weights.normalization import TORCHVISION, Normalization, from_metadata
-from fcnseg.weights.surgery import fitted
+from fcnseg.weights.normalization import Normalization, from_metadata
+from fcnseg.weights.released import released_file
+from fcnseg.weights.surgery import fitted, for_channels
+
+
+class Pretrained(NamedTuple):
+    """Weights as they come from a file.
+
+    Attributes:
+        tensors: by the file's names.
+        names: {our layer: the file's layer}, where they differ.
+        normalization: how the images of these weights were prepared.
+        label: where they came from, for the results.
+        source: the same for error messages.
+    """
+
+    tensors: dict[str, Tensor]
+    names: dict[str, str]
+    normalization: Normalization
+    label: str
+    source: str
 
 
 def load_weights(backbone: Backbone, weights: str | Path | None, stated: Normalization | None = None) -> str:
@@ -32,11 +53,51 @@ def load_weights(backbone: Backbone, weights: str | Path | None, stated: Normali
         if stated is not None:
             backbone.normalize_with(stated)
         return "none"
-    if weights == "imagenet":
-        _fill(backbone, imagenet_tensors(backbone.torchvision_model), "torchvision's ImageNet file")
-        backbone.normalize_with(stated or TORCHVISION)
-        return "imagenet"
-    path = Path(weights)
+    found = pretrained(type(backbone), weights, stated)
+    first = cast(Conv, backbone.layers[0]).name
+    key = f"{found.names.get(first, first)}.weight"
+    tensors = dict(found.tensors)
+    if key in tensors and tensors[key].ndim == 4 and tensors[key].shape[1] == 3 != backbone.in_channels:
+        tensors[key] = for_channels(tensors[key], backbone.in_channels)
+    backbone.load_state_dict(fitted(backbone, tensors, found.names, found.source), strict=False)
+    backbone.normalize_with(found.normalization)
+    return found.label
+
+
+def pretrained(backbone: type[Backbone], weights: str | Path, stated: Normalization | None = None) -> Pretrained:
+    """Reads the weights that belong to a backbone and its classifier.
+
+    "imagenet" are torchvision's, or the original Caffe ones where the stated normalisation is Caffe's or torchvision
+    has none.
+
+    Args:
+        backbone: says the names and the published files.
+        weights: "imagenet", or a local file.
+        stated: as load_weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as load_weights.
+    """
+    if weights != "imagenet":
+        return _from_file(backbone, Path(weights), stated)
+    if comes_from_caffe(backbone, stated):
+        file = released_file(cast(str, backbone.caffe_weights))
+        return _from_file(backbone, file, stated or backbone.normalization_default)
+    model = backbone.torchvision_model
+    if model is None:
+        raise ValueError(f"nobody publishes ImageNet weights of {backbone.__name__}: name a file")
+    tensors, names = imagenet_tensors(model), dict(backbone.torchvision_names)
+    normalization = stated or backbone.imagenet_normalization
+    return Pretrained(tensors, names, normalization, "imagenet", "torchvision's ImageNet file")
+
+
+def comes_from_caffe(backbone: type[Backbone], stated: Normalization | None) -> bool:
+    """Tells whether "imagenet" means the original Caffe weights of this backbone."""
+    wanted = backbone.torchvision_model is None or (stated is not None and stated.order == "bgr")
+    return wanted and backbone.caffe_weights is not None
+
+
+def _from_file(backbone: type[Backbone], path: Path, stated: Normalization | None) -> Pretrained:
     tensors, metadata = read_tensors(path)
     normalization = stated or from_metadata(metadata)
     if normalization is None:
@@ -44,14 +105,10 @@ def load_weights(backbone: Backbone, weights: str | Path | None, stated: Normali
             f"{path} does not say how its images were normalised: set backbone.normalization=caffe or torchvision, "
             "and backbone.mean=[red,green,blue] where its mean differs"
         )
-    _fill(backbone, tensors, str(path))
-    backbone.normalize_with(normalization)
-    return path.name
-
-
-def _fill(backbone: Backbone, tensors: dict[str, Tensor], source: str) -> None:
+    foreign = any(f"{layer}.weight" in tensors for layer in backbone.torchvision_names.values())
     own = any(f"{layer}.weight" in tensors for layer in backbone.torchvision_names)
-    backbone.load_state_dict(fitted(backbone, tensors, {} if own else backbone.torchvision_names, source), strict=False)
+    names = dict(backbone.torchvision_names) if foreign and not own else {}
+    return Pretrained(tensors, names, normalization, path.name, str(path))
 
 
 def imagenet_tensors(model: str) -> dict[str, Tensor]:

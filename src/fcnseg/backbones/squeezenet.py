@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from fcnseg.backbones.base import Backbone, Padding
+from fcnseg.backbones.base import Backbone, Head, Padding
 from fcnseg.backbones.layers import Concat, Conv, Dropout, Layer, MaxPool, Tap
 from fcnseg.weights.normalization import TORCHVISION, Normalization
 
@@ -32,15 +32,20 @@ class SqueezeNet(Backbone):
 
     normalization_default: ClassVar[Normalization] = TORCHVISION
     torchvision_model = "squeezenet1_1"
-    torchvision_names: ClassVar[dict[str, str]] = {"conv1": "features.0"} | {
-        f"fire{number}_{ours}": f"features.{index}.{theirs}"
-        for (number, _, _), index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True)
-        for ours, theirs in (
-            ("squeeze1x1", "squeeze"),
-            ("expand1x1", "expand1x1"),
-            ("expand3x3", "expand3x3"),
-        )
-    }
+    torchvision_names: ClassVar[dict[str, str]] = (
+        {"conv1": "features.0"}
+        | {
+            f"fire{number}_{ours}": f"features.{index}.{theirs}"
+            for (number, _, _), index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True)
+            for ours, theirs in (
+                ("squeeze1x1", "squeeze"),
+                ("expand1x1", "expand1x1"),
+                ("expand3x3", "expand3x3"),
+            )
+        }
+        | {"conv10": "classifier.1"}
+    )
+    head = Head("conv10", pool=13, pool_last=True)
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:

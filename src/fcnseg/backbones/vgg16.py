@@ -3,14 +3,30 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from fcnseg.backbones.base import Backbone, Padding
-from fcnseg.backbones.layers import Conv, Dropout, Layer, MaxPool, Tap
+from fcnseg.backbones.base import Backbone, Head, Padding
+from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, Layer, MaxPool, Tap
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of convolutions of each stage."""
 
 HIDDEN = 4096
 """Channels of fc6 and fc7."""
+
+HEAD = Head("fc8")
+"""What VGG's classifiers have behind fc7."""
+
+
+def torchvision_names(stages: Sequence[tuple[int, int]], batch_norm: bool = False) -> dict[str, str]:
+    """Returns {our layer: torchvision's layer} for a VGG net; torchvision numbers every module of its features."""
+    names, index = {}, 0
+    for stage, (_, count) in enumerate(stages, 1):
+        for i in range(1, count + 1):
+            names[f"conv{stage}_{i}"] = f"features.{index}"
+            if batch_norm:
+                names[f"bn{stage}_{i}"] = f"features.{index + 1}"
+            index += 3 if batch_norm else 2  # the convolution, its normalisation and its ReLU
+        index += 1
+    return names | {"fc6": "classifier.0", "fc7": "classifier.3", HEAD.layer: "classifier.6"}
 
 
 class VGG16(Backbone):
@@ -27,27 +43,35 @@ class VGG16(Backbone):
 
     padding_default: ClassVar[Padding] = 100
     torchvision_model = "vgg16"
-    torchvision_names: ClassVar[dict[str, str]] = {
-        name: f"features.{index}"
-        for name, index in zip(
-            (f"conv{stage}_{i + 1}" for stage, (_, count) in enumerate(STAGES, 1) for i in range(count)),
-            (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
-            strict=True,
-        )
-    } | {"fc6": "classifier.0", "fc7": "classifier.3"}
+    torchvision_names: ClassVar[dict[str, str]] = torchvision_names(STAGES)
+    caffe_weights = "VGG_ILSVRC_16_layers"
+    classifier_padding = 1
+    head = HEAD
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:
         """Returns conv1_1 to conv5_3, fc6 and fc7; see Backbone."""
-        return tuple(_layers(padding, dropout))
+        return tuple(vgg_layers(STAGES, padding, dropout))
 
 
-def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
+def vgg_layers(
+    stages: Sequence[tuple[int, int]], padding: Padding, dropout: float, batch_norm: bool = False
+) -> Iterator[Layer]:
+    """Yields the layers of a VGG net turned fully convolutional.
+
+    Args:
+        stages: channels and number of convolutions of each stage.
+        padding: around the image; a number leaves fc6 unpadded, as published.
+        dropout: after fc6 and fc7.
+        batch_norm: whether each 3x3 convolution is normalised.
+    """
     inputs = 3
-    for stage, (outputs, count) in enumerate(STAGES, 1):
-        for i in range(count):
-            published = padding != "same" and (stage, i) == (1, 0)
-            yield Conv(f"conv{stage}_{i + 1}", inputs, outputs, 3, padding=int(padding) if published else 1)
+    for stage, (outputs, count) in enumerate(stages, 1):
+        for i in range(1, count + 1):
+            pad = int(padding) if padding != "same" and (stage, i) == (1, 1) else 1
+            yield Conv(f"conv{stage}_{i}", inputs, outputs, 3, padding=pad, relu=not batch_norm)
+            if batch_norm:
+                yield BatchNorm(f"bn{stage}_{i}", outputs)
             inputs = outputs
         yield MaxPool(f"pool{stage}")
         if stage in (3, 4):

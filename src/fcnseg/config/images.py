@@ -37,6 +37,12 @@ class DataConfig:
     """Folder on disk."""
     year: str | None = of_set()
     """VOC's year."""
+    sbd_root: str | None = of_set()
+    """SBD's folder benchmark_RELEASE, for splits that name a list of SBD."""
+    cache: str | None = of_set()
+    """Folder for SBD's masks, converted once to PNG; null puts them beside the .mat files."""
+    partial: bool | None = of_set()
+    """Take what is on disk of a split, and give the number of missing images in the results."""
     height: int | None = of_set()
     """Of drawn images, pixels."""
     width: int | None = of_set()
@@ -48,9 +54,14 @@ class DataConfig:
     val_count: int | None = None
     """Number of drawn validation images."""
     train_split: str = "train"
-    """List of training images."""
+    """Training images: a list, or lists joined with + and - from left to right, as in train + sbd_all - val."""
     val_split: str = "val"
-    """List of validation images."""
+    """Validation images, likewise; seg11valid is the paper's list."""
+    overlap: str = "error"
+    """What becomes of training images that are validation images too: error stops the run, remove takes them out of
+    training, allow keeps them; the results give their number."""
+    overlap_by: str = "ids"
+    """What tells that two images are the same: ids, or contents, the bytes of their files as well."""
     image_side: int | None = None
     """Resize the longer side to this many pixels, for training and validation; null keeps images as they are."""
     batching: str = pinned("data.batching")

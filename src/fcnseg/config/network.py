@@ -35,14 +35,18 @@ class BackboneConfig:
     name: str = MISSING
     """A module of fcnseg.backbones."""
     weights: str | None = "none"
-    """none, imagenet (torchvision's download), or a file."""
+    """none, imagenet (torchvision's download, or Caffe's where normalization=caffe asks for it), or a file."""
     normalization: str | None = pinned("backbone.normalization")
     """caffe or torchvision: how the weights' images were prepared; null takes what belongs to the weights."""
     mean: list[float] | None = None
-    """Red, green, blue; on 0..255 for caffe, on 0..1 for torchvision."""
+    """Red, green, blue, further channels; on 0..255 for caffe, on 0..1 for torchvision."""
     std: list[float] | None = None
     """Likewise."""
     padding: Any = None
     """Pixels of zeros around the image, or same; null takes the backbone's own (100 for VGG 16, as published)."""
+    in_channels: int = 3
+    """Channels of the images: 1 sums the weights' filters, channels after the third take their mean. Paper: Sec. 5."""
+    batch_norm: str | None = None
+    """frozen (the weights' statistics) or batch; null is frozen with pretrained weights, else batch."""
     dropout: float = 0.5
     """Fraction of single elements dropped. Paper: Sec. 4.3."""

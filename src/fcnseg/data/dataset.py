@@ -1,7 +1,8 @@
 """What a data set must offer, and the torch Dataset that reads one for training or validation."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -56,19 +57,40 @@ class Source(Protocol):
 
 
 class Pair(NamedTuple):
-    """One image on disk and its mask."""
+    """One image on disk and its mask.
+
+    Attributes:
+        name: its id.
+        image: its file.
+        mask: the file of its labels.
+        origin: what the mask's file is made from, where it is not the data set's own.
+    """
 
     name: str
     image: Path
     mask: Path
+    origin: Path | None = None
 
 
 class ImageFiles:
-    """A Source of image files and mask files whose values are class numbers."""
+    """A Source of image files and mask files whose values are class numbers.
+
+    Attributes:
+        pairs: the files.
+        remarks: counts that results must give beside the number of images, such as {"missing": 507}.
+    """
 
     def __init__(self, pairs: Sequence[Pair], classes: Sequence[str], void: int = VOID) -> None:
         """Keeps the paths; nothing is opened yet."""
         self.pairs, self.classes, self.void = tuple(pairs), tuple(classes), void
+        self.remarks: dict[str, int] = {}
+
+    def without(self, names: Collection[str], **remarks: int) -> "ImageFiles":
+        """Returns the same images except those of some names, with further remarks."""
+        rest = copy(self)
+        rest.pairs = tuple(pair for pair in self.pairs if pair.name not in names)
+        rest.remarks = self.remarks | remarks
+        return rest
 
     def __len__(self) -> int:
         """Number of images."""
@@ -121,10 +143,10 @@ class ImageFiles:
         return labels
 
     def fingerprint(self) -> str:
-        """Hashes the ids and the files' sizes in bytes."""
+        """Hashes the ids and the sizes in bytes of the data set's own files, which are the same on every machine."""
         digest = hashlib.sha256()
-        for name, image, mask in self.pairs:
-            digest.update(f"{name} {image.stat().st_size} {mask.stat().st_size}\n".encode())
+        for name, image, mask, origin in self.pairs:
+            digest.update(f"{name} {image.stat().st_size} {(origin or mask).stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
 
 

@@ -1,8 +1,12 @@
 """PASCAL VOC devkits on disk, 2007 to 2012: JPEGImages, SegmentationClass, ImageSets/Segmentation."""
 
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fcnseg.data.dataset import ImageFiles, Pair
+from fcnseg.data.sbd import convert_masks, sbd_lists
+from fcnseg.data.splits import SEG11VALID, Lists, combine, listed, read_list
 
 CLASSES = (
     "background",
@@ -22,77 +26,97 @@ CLASSES = (
 )
 """VOC's classes in the order of their labels."""
 
+DEVKITS = tuple(f"VOC{year}" for year in range(2007, 2013))
+"""The years' folders."""
 
-def open_split(root: str, year: str, split: str) -> ImageFiles:
-    """Opens a split of a devkit.
+
+def open_split(
+    root: str,
+    year: str,
+    split: str,
+    sbd_root: str | None = None,
+    cache: str | None = None,
+    partial: bool = False,
+) -> ImageFiles:
+    """Opens a split of a devkit, with SBD's images and masks where it names them.
 
     Args:
         root: the VOCdevkit folder, or the VOC2012 folder in it.
         year: the devkit's year.
-        split: a list in ImageSets/Segmentation: train, val or trainval.
+        split: lists in ImageSets/Segmentation (train, val, trainval), seg11valid, sbd_train, sbd_val and sbd_all,
+            joined with + and -.
+        sbd_root: SBD's folder benchmark_RELEASE; needed only if the split names a list of SBD.
+        cache: folder for SBD's masks as PNG; None puts them beside the .mat files.
+        partial: take what is on disk of the split, and remark how many images are missing.
 
     Raises:
-        FileNotFoundError: the folder, the list or a file that it names is missing.
-        ValueError: the list is empty or names an id twice.
+        FileNotFoundError: a folder, a list or a file that it names is missing.
+        ValueError: the split is no expression of known lists, a list is empty or names an id twice, or one of SBD's
+            masks cannot be converted.
     """
     home = find_devkit(Path(root), year)
-    names = read_list(home / "ImageSets" / "Segmentation" / f"{split}.txt")
-    pairs = [
-        Pair(name, home / "JPEGImages" / f"{name}.jpg", home / "SegmentationClass" / f"{name}.png") for name in names
-    ]
-    check_files(pairs)
-    return ImageFiles(pairs, CLASSES)
+    pairs = combine(split, {**devkit_lists(home), **sbd_lists(sbd_root, cache)})
+    missing = missing_files(pairs)
+    if missing and (not partial or len(missing) == len(pairs)):
+        raise FileNotFoundError(_report(missing, split, len(pairs), partial))
+    remarks = {"missing": len(missing)} if partial else {}
+    source = ImageFiles(pairs, CLASSES).without(missing, **remarks)
+    convert_masks(source.pairs)
+    return source
+
+
+def devkit_lists(home: Path) -> Lists:
+    """Returns what a split can name of a devkit: its own lists, and the paper's validation images.
+
+    Args:
+        home: the folder that holds ImageSets.
+    """
+    files = {file.stem: file for file in (home / "ImageSets" / "Segmentation").glob("*.txt")}
+    return {name: functools.partial(_pairs, home, file) for name, file in {**files, "seg11valid": SEG11VALID}.items()}
+
+
+def _pairs(home: Path, file: Path) -> list[Pair]:
+    images, masks = home / "JPEGImages", home / "SegmentationClass"
+    return [Pair(name, images / f"{name}.jpg", masks / f"{name}.png") for name in read_list(file)]
 
 
 def find_devkit(root: Path, year: str) -> Path:
-    """Returns the folder that holds ImageSets.
+    """Returns the folder that holds ImageSets; another year's has other lists and is not taken.
 
     Raises:
         FileNotFoundError: says what was looked for.
     """
-    for home in (root / f"VOC{year}", root):
+    own, here = f"VOC{year}", root.absolute().name
+    homes = [root / own] if here in DEVKITS and here != own else [root / own, root]
+    for home in homes:
         if (home / "ImageSets" / "Segmentation").is_dir():
             return home
     if not root.is_dir():
-        raise FileNotFoundError(f"data.root={root} is no folder; give the VOCdevkit folder that holds VOC{year}")
+        raise FileNotFoundError(f"data.root={root} is no folder; give the VOCdevkit folder that holds {own}")
     there = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+    paper = " or, for the paper's validation on VOC2012's images, data=voc2012 data.val_split=seg11valid"
     raise FileNotFoundError(
-        f"data.root={root} holds no VOC{year}/ImageSets/Segmentation (it holds {there}); give the VOCdevkit folder, "
-        "and data.year if it is another year"
+        f"data.root={root} holds no {own}/ImageSets/Segmentation (it holds {there}); give the VOCdevkit folder with "
+        f"{own}, data.year for another year{paper if year == '2011' else ''}"
     )
 
 
-def read_list(path: Path) -> list[str]:
-    """Reads a list of ids, one a line.
-
-    Raises:
-        FileNotFoundError: no such list; names those that are there.
-        ValueError: it is empty or names an id twice.
-    """
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
-        raise FileNotFoundError(f"there is no list {path}; the splits there are: {there}")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not names:
-        raise ValueError(f"the list {path} is empty: write ids into it, one a line, or choose another split")
-    if len(names) != len(set(names)):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"the list {path} names {', '.join(twice[:5])} more than once: remove the repeated lines")
-    return names
-
-
-def check_files(pairs: list[Pair]) -> None:
-    """Checks that every image and mask exists, by one listing of each folder.
-
-    Raises:
-        FileNotFoundError: counts the missing files and names the first ones.
-    """
-    folders = {path.parent for pair in pairs for path in (pair.image, pair.mask)}
+def missing_files(pairs: Sequence[Pair]) -> dict[str, Path]:
+    """Returns the ids whose image or mask does not exist, each with a missing file, by one listing of each folder."""
+    needed = [(pair.name, path) for pair in pairs for path in (pair.image, pair.origin or pair.mask)]
+    folders = {path.parent for _, path in needed}
     there = {folder: {file.name for file in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
-    missing = [path for pair in pairs for path in (pair.image, pair.mask) if path.name not in there[path.parent]]
-    if missing:
-        shown = ", ".join(str(path) for path in missing[:3])
-        raise FileNotFoundError(
-            f"{len(missing)} files that the split names are missing, among them {shown}; restore them, or take their "
-            "ids out of the list"
-        )
+    missing: dict[str, Path] = {}
+    for name, path in needed:
+        if path.name not in there[path.parent]:
+            missing.setdefault(name, path)
+    return missing
+
+
+def _report(missing: Mapping[str, Path], split: str, count: int, partial: bool) -> str:
+    remedy = "" if partial else ", or set data.partial=true to take what is there"
+    return (
+        f"{len(missing):,} of the {count:,} images that data.train_split or data.val_split={split!r} names are not on "
+        f"disk: {listed(missing, 20)}; the first missing file is {next(iter(missing.values()))}; restore them, or take "
+        f"their ids out of the list{remedy}"
+    )

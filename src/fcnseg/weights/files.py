@@ -8,18 +8,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fcnseg.weights.caffe import blobs_as_tensors, read_caffemodel
+
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 """Endings of files that torch.save wrote."""
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads a file of named tensors: safetensors, or a state dict saved by torch.
+    """Reads a file of named tensors: safetensors, a state dict saved by torch, or a caffemodel.
 
     Args:
         path: the file; a Lightning checkpoint counts as the state dict in it.
 
     Returns:
-        The tensors by name, on the CPU, and the file's metadata (empty where the format has none).
+        The tensors by name, on the CPU, and the file's metadata (empty where the format has none; of a caffemodel
+        no more than that its inputs are normalised as Caffe's).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,12 +32,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"there is no weights file {path}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    if path.suffix == ".caffemodel":
+        return blobs_as_tensors(read_caffemodel(path)), {"normalization": "caffe"}
     if path.suffix not in PICKLED:
-        endings = ", ".join((".safetensors", *PICKLED))
+        endings = ", ".join((".safetensors", *PICKLED, ".caffemodel"))
         raise ValueError(f"{path} is no weights file that can be read: its name must end in one of {endings}")
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, {}
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__} as its state_dict, not a dictionary of tensors")
+    return {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}, {}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

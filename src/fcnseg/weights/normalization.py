@@ -32,26 +32,42 @@ NORMALIZATIONS = {"caffe": CAFFE, "torchvision": TORCHVISION}
 """What backbone.normalization may say."""
 
 
-def normalization(name: str, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Normalization:
+def widened(normalization: Normalization, channels: int) -> Normalization:
+    """Extends three channels' statistics to another number: a channel that is none of the three takes their average."""
+
+    def extended(values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(values) == channels:
+            return values
+        average = sum(values[:3]) / len(values[:3])
+        return (average,) * channels if channels < 3 else (values[:3] + (average,) * channels)[:channels]
+
+    return replace(normalization, mean=extended(normalization.mean), std=extended(normalization.std))
+
+
+def normalization(
+    name: str, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, channels: int = 3
+) -> Normalization:
     """Returns a named normalisation, with other statistics where they are given.
 
     Args:
         name: "caffe" or "torchvision".
-        mean: red, green, blue, on the scale of that normalisation (0..255 for caffe, 0..1 for torchvision).
+        mean: red, green, blue and further channels, on the scale of that normalisation (0..255 for caffe, 0..1 for
+            torchvision).
         std: likewise.
+        channels: how many there are.
 
     Raises:
-        ValueError: an unknown name, statistics that are not three numbers, a standard deviation of 0.
+        ValueError: an unknown name, statistics of another number of channels, a standard deviation of 0.
     """
     if name not in NORMALIZATIONS:
         raise ValueError(f"backbone.normalization must be one of {', '.join(NORMALIZATIONS)}, not {name!r}")
-    result = NORMALIZATIONS[name]
+    result = widened(NORMALIZATIONS[name], channels)
     for key, values in (("mean", mean), ("std", std)):
         if values is None:
             continue
         if len(values) != len(result.mean) or (key == "std" and not all(values)):
             raise ValueError(
-                f"backbone.{key} must be {len(result.mean)} numbers (red, green, blue; std not 0): {values}"
+                f"backbone.{key} must be {channels} numbers (red, green, blue, further channels; std not 0): {values}"
             )
         changed = tuple(float(value) for value in values)
         result = replace(result, mean=changed) if key == "mean" else replace(result, std=changed)
@@ -60,7 +76,7 @@ def normalization(name: str, mean: Sequence[float] | None = None, std: Sequence[
 
 
 def stated(
-    name: str | None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    name: str | None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, channels: int = 3
 ) -> Normalization | None:
     """Returns the normalisation that somebody states; None where it is left to the weights.
 
@@ -68,7 +84,7 @@ def stated(
         ValueError: statistics without a name, or as ``normalization``.
     """
     if name is not None:
-        return normalization(name, mean, std)
+        return normalization(name, mean, std, channels)
     if mean or std:
         raise ValueError("backbone.mean and backbone.std need backbone.normalization=caffe or torchvision")
     return None

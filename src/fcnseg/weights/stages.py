@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from fcnseg.weights.files import read_checkpoint
-from fcnseg.weights.normalization import Normalization
+from fcnseg.weights.caffe import load_blobs
+from fcnseg.weights.files import read_checkpoint, read_tensors
+from fcnseg.weights.normalization import Normalization, from_metadata
+from fcnseg.weights.released import RELEASED, released_file
+from fcnseg.weights.slots import FINAL_UPSCORES, SKIP_UPSCORES
 
 
 class Stage(NamedTuple):
@@ -97,3 +100,51 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
     if said:
         raise ValueError(f"init_from={stage.path} is not the coarser form of this net: it {said}")
     model.load_state_dict(fitting, strict=False)
+
+
+def published_file(init_from: str) -> Path | None:
+    """Returns the file of a whole net that was published elsewhere, fetched if need be; None for a run of ours.
+
+    Args:
+        init_from: a name in weights/released.py, a file (.caffemodel, .safetensors, .pth), a checkpoint or a run.
+
+    Raises:
+        FileNotFoundError: a published file that is not here and cannot be fetched.
+    """
+    if init_from in RELEASED:
+        return released_file(init_from)
+    path = Path(init_from)
+    return None if path.is_dir() or path.suffix == ".ckpt" else path
+
+
+def start_from_published(model: nn.Module, path: Path, new_layers: Iterable[str]) -> Normalization | None:
+    """Fills a net from a published one under the authors' layer names, the same net or a coarser one.
+
+    Args:
+        model: the net.
+        path: a .caffemodel, or tensors under the same names.
+        new_layers: layers that a coarser net lacks; score layers among them stay zero.
+
+    Returns:
+        How the images of these weights were prepared, if the file says so.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or does not fit; the model is left as it was.
+    """
+    tensors, metadata = read_tensors(path)
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
+    blobs = {
+        layer: [tensors[f"{layer}.{kind}"].numpy() for kind in ("weight", "bias") if f"{layer}.{kind}" in tensors]
+        for layer in layers
+    }
+    lacking = {layer for layer in new_layers if layer not in blobs and not layer.startswith("upsample")}
+    ignore = lacking | ({*FINAL_UPSCORES, *SKIP_UPSCORES.values()} if lacking else set())
+    try:
+        load_blobs(model, blobs, ignore=ignore)
+    except ValueError as error:
+        raise ValueError(
+            f"init_from={path} is neither this net nor its coarser form (weights of a classifier alone go to "
+            f"backbone.weights): {error}"
+        ) from error
+    return from_metadata(metadata)

@@ -6,6 +6,7 @@ Paper: Sec. 3.1
 import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 
@@ -27,24 +28,26 @@ def convolutionalize(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 def fitted(
     module: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], source: str
 ) -> dict[str, Tensor]:
-    """Finds a tensor for every parameter of the module, inner products reshaped to convolutions.
+    """Finds a tensor for every parameter and statistic of the module, inner products reshaped to convolutions.
 
     Args:
-        module: whose parameters are to be filled.
+        module: whose tensors are to be filled.
         tensors: what the source offers.
-        names: {our layer: the source's layer}; parameters keep their last part (weight, bias).
+        names: {our layer: the source's layer}; tensors keep their last part (weight, bias, running_mean ...).
         source: named in errors.
 
     Returns:
-        A complete state for the module's parameters.
+        A complete state, but for batch normalisation's counters, which old files lack.
 
     Raises:
-        ValueError: names every parameter that is missing or of another shape.
+        ValueError: names every tensor that is missing or of another shape.
     """
     state, faults = {}, []
-    for name, parameter in module.named_parameters():
+    for name, parameter in module.state_dict().items():
         layer, _, kind = name.rpartition(".")
         key = f"{names.get(layer, layer)}.{kind}"
+        if kind == "num_batches_tracked":
+            continue
         if key not in tensors:
             faults.append(f"{key} is missing")
             continue
@@ -56,6 +59,26 @@ def fitted(
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise ValueError(f"{source} does not fit {type(module).__name__}: {shown}")
     return state
+
+
+def for_channels(weight: Tensor, channels: int) -> Tensor:
+    """Makes a first convolution's filters for three channels read another number of channels.
+
+    One channel, a grey image, is read by the sum of the three filters; channels after the third by their mean, as the
+    authors do for depth; two channels by half of the sum each.
+
+    Args:
+        weight: [outputs, 3, kernel, kernel].
+        channels: that the images have.
+
+    Returns:
+        [outputs, channels, kernel, kernel].
+
+    Paper: Sec. 5 (NYUDv2)
+    """
+    if channels < 3:
+        return weight.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    return torch.cat([weight, weight.mean(1, keepdim=True).expand(-1, channels - 3, -1, -1)], dim=1)
 
 
 def _as_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

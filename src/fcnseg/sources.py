@@ -1,0 +1,51 @@
+"""From a data configuration to opened images: the module of fcnseg.data that it names, and its keys."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import fields
+
+import fcnseg.data
+from fcnseg.config import DataConfig
+from fcnseg.data.dataset import Source
+
+
+def open_source(data: DataConfig, part: str) -> Source:
+    """Opens the training or the validation images.
+
+    Args:
+        data: says which set.
+        part: "train" or "val".
+
+    Raises:
+        FileNotFoundError: the set is not where data.root says.
+        ValueError: a key that this set needs is missing, or one is set that it does not know.
+    """
+    opener = find_opener(data.format)
+    known = inspect.signature(opener).parameters
+    count = data.train_count if part == "train" else data.val_count
+    split = data.train_split if part == "train" else data.val_split
+    keys = [field.name for field in fields(data) if field.metadata.get("of_set")]
+    offered = {key: getattr(data, key) for key in keys} | {"split": split, "count": count}
+    for key, value in offered.items():
+        name = f"data.{part}_{key}" if key in ("count", "split") else f"data.{key}"
+        if value is None and key in known and known[key].default is inspect.Parameter.empty:
+            raise ValueError(f"data={data.name} needs {name}: set it")
+        if value is not None and key not in known:
+            raise ValueError(f"{name}={value} has no meaning for data={data.name}: leave it out")
+    return opener(**{key: value for key, value in offered.items() if value is not None})
+
+
+def find_opener(name: str) -> Callable[..., Source]:
+    """Returns the function open_split of a module of fcnseg.data, looked up in that folder alone.
+
+    Raises:
+        ValueError: there is no such module, or it opens no data set.
+    """
+    modules = [module.name for module in pkgutil.iter_modules(fcnseg.data.__path__)]
+    opener = getattr(importlib.import_module(f"fcnseg.data.{name}"), "open_split", None) if name in modules else None
+    if opener is None:
+        raise ValueError(f"data.format={name} is no module of fcnseg.data that opens a data set")
+    found: Callable[..., Source] = opener
+    return found

@@ -1,0 +1,90 @@
+"""Opened images: looked up inside the package alone, by the keys that the data set knows."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from fcnseg.config import CONF_DIR, DataConfig
+from fcnseg.data.shapes import Shapes
+from fcnseg.data.voc import open_split
+from fcnseg.sources import find_opener, open_source
+from runs import composed
+from tiny_voc import write_devkit, write_sbd
+
+OUTSIDE = [
+    "os",
+    "../x",
+    "..",
+    "os.path",
+    "fcnseg.data.voc",
+    "voc.os",
+    "lightning.pytorch.trainer.trainer.os",
+    "",
+    "Voc",
+]
+
+
+def shapes(**changes):
+    return replace(composed().data, **changes)
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "dataset", "sampler", "transforms", "sbd", "splits"])
+def test_a_data_set_outside_the_package_is_refused(name):
+    message = rf"data\.format={re.escape(name)} is no module of fcnseg\.data that opens a data set"
+    with pytest.raises(ValueError, match=message):
+        open_source(shapes(format=name), "train")
+
+
+def test_every_choice_of_data_can_be_opened():
+    for name in (path.stem for path in (CONF_DIR / "data").glob("*.yaml")):
+        assert callable(find_opener(composed(f"data={name}", "data.root=/").data.format))
+
+
+@pytest.mark.parametrize(("part", "count", "split"), [("train", 6, "train"), ("val", 5, "val")])
+def test_a_part_takes_its_own_count_and_split(part, count, split):
+    source = open_source(shapes(train_count=6, val_count=5), part)
+    assert isinstance(source, Shapes)
+    assert (len(source), source.split) == (count, split)
+
+
+@pytest.mark.parametrize("key", ["height", "seed", "val_count"])
+def test_a_missing_key_is_named(key):
+    with pytest.raises(ValueError, match=rf"data=shapes needs data\.{key}: set it"):
+        open_source(shapes(**{key: None}), "val")
+
+
+def test_voc_needs_a_root():
+    data = DataConfig(name="voc2012", format="voc", year="2012")
+    with pytest.raises(ValueError, match=r"data=voc2012 needs data\.root: set it"):
+        open_source(data, "train")
+
+
+@pytest.mark.parametrize(("key", "value"), [("root", "/data"), ("year", "2012")])
+def test_a_key_that_the_data_set_does_not_know_is_refused(key, value):
+    with pytest.raises(ValueError, match=rf"data\.{key}={value} has no meaning for data=shapes: leave it out"):
+        open_source(shapes(**{key: value}), "train")
+
+
+def test_a_devkit_is_opened_by_its_root_and_year(tmp_path):
+    root = str(write_devkit(tmp_path, year="2007"))
+    data = DataConfig(name="voc2012", format="voc", root=root, year="2007", val_split="trainval")
+    assert open_source(data, "val").pairs == open_split(root, "2007", "trainval").pairs
+
+
+@pytest.mark.parametrize(("key", "value"), [("sbd_root", "/sbd"), ("cache", "/tmp"), ("partial", False)])
+def test_keys_that_a_data_set_can_do_without_are_refused_only_where_they_mean_nothing(tmp_path, key, value):
+    with pytest.raises(ValueError, match=rf"data\.{key}={value} has no meaning for data=shapes: leave it out"):
+        open_source(shapes(**{key: value}), "val")
+    data = composed("data=voc2012", f"data.root={write_devkit(tmp_path)}").data
+    assert len(open_source(replace(data, **{key: value}), "train")) == 3
+
+
+def test_a_choice_that_trains_on_sbd_asks_for_it(tmp_path):
+    data = composed("data=voc2012_aug", f"data.root={write_devkit(tmp_path)}").data
+    assert len(open_source(data, "val")) == 2
+    with pytest.raises(ValueError, match=r"the split names sbd_all, a list of SBD: set data\.sbd_root"):
+        open_source(data, "train")
+    cached = replace(data, sbd_root=str(write_sbd(tmp_path, ["2012_000004", "a"], ["b"])), cache=str(tmp_path / "c"))
+    assert [pair.name for pair in open_source(cached, "train").pairs[3:]] == ["a", "b"]
+    assert (tmp_path / "c" / "cls_png" / "a.png").is_file()
