@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from safetensors.torch import save_file
 
 from fcnseg import build
 from fcnseg.backbones import backbone_class
@@ -133,6 +134,37 @@ def test_the_optimizer_holds_every_parameter_once():
     assert sorted(held) == sorted(id(parameter) for parameter in net.parameters())
 
 
+@pytest.mark.parametrize(("keys", "doubled"), [([], False), (["optimizer.bias_rule=all"], True)])
+def test_the_backbone_says_which_biases_are_special_unless_the_user_does(keys, doubled):
+    config = composed("backbone=caffenet", "backbone.weights=none", "model=fcn32s", "recipe=release_alexnet", *keys)
+    with torch.device("meta"):
+        net, _ = build.build_net(config, 21)
+    groups = {group["name"]: group["lr"] for group in build.optimizer_groups(config, net)}
+    expected = {"base_weights": 1e-4, "head_weights": 1e-4, "head_biases": 2e-4}
+    assert groups == expected | ({"base_biases": 2e-4} if doubled else {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([], "batch"),
+        (["init_from=run"], "frozen"),
+        (["backbone.weights=a.pt"], "frozen"),
+        (["backbone.batch_norm=frozen"], "frozen"),
+    ],
+)
+def test_batch_normalisation_is_frozen_where_there_are_statistics(keys, expected):
+    with torch.device("meta"):
+        assert build.bare_net(composed(*keys), 21).backbone.batch_norm == expected
+
+
+def test_the_images_channels_reach_backbone_and_statistics():
+    config = composed("backbone.in_channels=4", "backbone.normalization=caffe", "backbone.mean=[1,2,3,4]")
+    net, _ = build.build_net(config, 21)
+    assert net(torch.zeros(1, 4, 40, 40)).shape == (1, 21, 40, 40)
+    assert net.backbone.mean.tolist() == [1, 2, 3, 4]
+
+
 def test_the_schedule_follows_the_configuration():
     config = composed("trainer.max_steps=100", "optimizer.warmup=0")
     optimizer, scheduler, groups = rates(config)
@@ -177,6 +209,32 @@ def test_another_backbone_is_no_coarser_form(tmp_path):
         pytest.raises(ValueError, match=r"init_from=.*a\.ckpt is not the coarser form of this net"),
     ):
         build.build_net(config, 21)
+
+
+def published(net, path, **metadata):
+    state = {name.removeprefix("backbone."): value.contiguous() for name, value in net.state_dict().items()}
+    save_file(state, path, metadata)
+    return path
+
+
+def test_a_net_starts_from_a_published_file(tmp_path):
+    source = build.bare_net(composed("model=fcn16s"), 21)
+    torch.nn.init.normal_(source.score_fr.weight)
+    path = published(source, tmp_path / "net.safetensors", normalization="caffe")
+    net, weights_from = build.build_net(composed("model=fcn8s", f"init_from={path}"), 21)
+    assert weights_from == "net.safetensors"
+    assert torch.equal(net.score_fr.weight, source.score_fr.weight)
+    assert torch.equal(net.backbone.conv1.weight, source.backbone.conv1.weight)
+    assert not net.score_pool3.weight.any()
+    assert net.backbone.normalization.order == "bgr"
+
+
+def test_a_published_file_must_say_its_normalisation_or_be_told(tmp_path):
+    path = published(build.bare_net(composed("model=fcn16s"), 21), tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"init_from=.*net.safetensors does not say .* set backbone.normalization"):
+        build.build_net(composed("model=fcn16s", f"init_from={path}"), 21)
+    told = composed("model=fcn16s", f"init_from={path}", "backbone.normalization=torchvision")
+    assert build.build_net(told, 21)[0].backbone.normalization.order == "rgb"
 
 
 def test_a_missing_coarser_net_is_named(tmp_path):

@@ -39,8 +39,8 @@ REFUSED = {
         r"starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=squeezenet ",
     ),
     "torchvision's weights with Caffe's inputs": (
-        ["model=fcn32s", "recipe=pami_heavy", "backbone=vgg16"],
-        r"backbone\.weights=imagenet are torchvision's, .* take backbone\.normalization=torchvision",
+        ["model=fcn32s", "recipe=pami_heavy", "backbone=resnet50", "optimizer.lr=1e-10"],
+        r"the ImageNet weights of resnet50 are torchvision's, .* take backbone\.normalization=torchvision",
     ),
     "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
     "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),

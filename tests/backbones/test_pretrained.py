@@ -5,12 +5,16 @@ from pathlib import Path
 from pickle import UnpicklingError
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
-from fcnseg.backbones.pretrained import imagenet_tensors, load_weights
+from caffemodels import write_caffemodel
+from fcnseg.backbones import backbone_class
+from fcnseg.backbones import pretrained as pretrained_module
+from fcnseg.backbones.pretrained import comes_from_caffe, imagenet_tensors, load_weights
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.weights.normalization import CAFFE, TORCHVISION, normalization
 
@@ -103,6 +107,100 @@ def test_a_failed_download_changes_nothing():
         load_weights(backbone, "imagenet")
     assert unchanged(backbone, before)
     assert backbone.normalization == CAFFE
+
+
+# ---- Caffe's originals
+
+
+@pytest.fixture
+def caffemodel(tmp_path, monkeypatch, narrow):
+    """A narrow VGG 16 or GoogLeNet as a published .caffemodel, and the names that were asked for."""
+    asked = []
+
+    def fetched(name):
+        asked.append(name)
+        return tmp_path / f"{name}.caffemodel"
+
+    def write(name):
+        torch.manual_seed(1)
+        backbone = narrow(name)()
+        layers = {
+            layer: ("Convolution", [module.weight.detach().numpy(), module.bias.detach().numpy()])
+            for layer, module in backbone.named_children()
+            if isinstance(module, torch.nn.Conv2d)
+        }
+        head = {backbone.head.layer: ("InnerProduct", [np.ones((1000, 3), np.float32), np.ones(1000, np.float32)])}
+        write_caffemodel(tmp_path / f"{backbone.caffe_weights}.caffemodel", layers | head, version=1)
+        return backbone, asked
+
+    monkeypatch.setattr(pretrained_module, "released_file", fetched)
+    return write
+
+
+@pytest.mark.parametrize(("name", "said"), [("vgg16", CAFFE), ("bvlc_googlenet", None), ("caffenet", None)])
+def test_imagenet_means_caffes_file_where_caffe_is_asked_for_or_alone(name, said, caffemodel, narrow):
+    source, asked = caffemodel(name)
+    backbone = narrow(name)()
+    assert load_weights(backbone, "imagenet", said) == f"{source.caffe_weights}.caffemodel"
+    assert asked == [source.caffe_weights]
+    assert unchanged(backbone, source.state_dict())
+    assert backbone.normalization == CAFFE
+
+
+def test_imagenet_means_torchvisions_file_where_nothing_is_said(monkeypatch, narrow):
+    asked = []
+    monkeypatch.setattr(pretrained_module, "imagenet_tensors", lambda model: asked.append(model) or {})
+    with pytest.raises(ValueError, match="torchvision's ImageNet file does not fit"):
+        load_weights(narrow("vgg16")(), "imagenet")
+    assert asked == ["vgg16"]
+
+
+def test_caffes_weights_are_not_to_be_had_for_nets_without_them():
+    assert not comes_from_caffe(SqueezeNet, CAFFE)
+    assert not comes_from_caffe(backbone_class("vgg16"), TORCHVISION)
+    assert not comes_from_caffe(backbone_class("vgg16"), None)
+    assert comes_from_caffe(backbone_class("vgg16"), CAFFE)
+    assert comes_from_caffe(backbone_class("caffenet"), None)
+
+
+# ---- other numbers of channels
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_the_first_filters_are_adapted_to_the_channels(channels, state, tmp_path):
+    file = tmp_path / "colour.pt"
+    torch.save(state, file)
+    backbone = SqueezeNet(in_channels=channels)
+    load_weights(backbone, file, CAFFE)
+    filters, three = backbone.conv1.weight, state["features.0.weight"]
+    if channels < 3:
+        torch.testing.assert_close(filters.sum(1), three.sum(1))
+        assert all(torch.equal(filters[:, 0], filters[:, channel]) for channel in range(channels))
+    else:
+        assert torch.equal(filters[:, :3], three)
+        torch.testing.assert_close(filters[:, 3:], three.mean(1, keepdim=True).expand(-1, channels - 3, -1, -1))
+    assert torch.equal(backbone.fire2_squeeze1x1.weight, state["features.3.squeeze.weight"])
+
+
+def test_a_grey_image_gives_what_its_colour_copy_gives(state, tmp_path):
+    file = tmp_path / "colour.pt"
+    torch.save(state, file)
+    even = normalization("caffe", [120.0] * 3)
+    colour, grey = SqueezeNet(dropout=0).eval(), SqueezeNet(dropout=0, in_channels=1).eval()
+    load_weights(colour, file, even)
+    load_weights(grey, file, even)
+    image = torch.randint(0, 256, (1, 1, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for stride, feature in colour(image.expand(-1, 3, -1, -1)).items():
+            torch.testing.assert_close(grey(image)[stride].tensor, feature.tensor, rtol=1e-4, atol=1e-3)
+
+
+def test_weights_of_as_many_channels_are_taken_as_they_are(tmp_path):
+    source, target = SqueezeNet(in_channels=4), SqueezeNet(in_channels=4)
+    torch.save(source.state_dict(), tmp_path / "four.pt")
+    load_weights(target, tmp_path / "four.pt", normalization("caffe", [1, 2, 3, 4], channels=4))
+    assert torch.equal(target.conv1.weight, source.conv1.weight)
+    assert target.mean.tolist() == [1, 2, 3, 4]
 
 
 # ---- local files

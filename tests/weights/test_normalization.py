@@ -2,7 +2,15 @@
 
 import pytest
 
-from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization, from_metadata, normalization, stated
+from fcnseg.weights.normalization import (
+    CAFFE,
+    TORCHVISION,
+    Normalization,
+    from_metadata,
+    normalization,
+    stated,
+    widened,
+)
 
 
 def test_caffes_mean_is_the_releases():
@@ -64,3 +72,25 @@ def test_a_file_says_its_normalisation_in_its_metadata():
 def test_metadata_that_makes_no_sense_is_refused(metadata):
     with pytest.raises(ValueError, match=r"backbone|could not convert"):
         from_metadata(metadata)
+
+
+# ---- other numbers of channels
+
+
+def test_a_single_channel_takes_the_average_and_further_ones_too():
+    three = Normalization("bgr", 1.0, (1.0, 2.0, 6.0), (1.0, 2.0, 3.0))
+    assert widened(three, 1) == Normalization("bgr", 1.0, (3.0,), (2.0,))
+    assert widened(three, 2) == Normalization("bgr", 1.0, (3.0, 3.0), (2.0, 2.0))
+    assert widened(three, 3) == three
+    assert widened(three, 5) == Normalization("bgr", 1.0, (1.0, 2.0, 6.0, 3.0, 3.0), (1.0, 2.0, 3.0, 2.0, 2.0))
+
+
+def test_statistics_of_every_channel_can_be_stated():
+    assert normalization("caffe", [1, 2, 3, 90], channels=4).mean == (1, 2, 3, 90)
+    assert normalization("caffe", [1, 2, 3, 90], channels=4).std == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"backbone.mean must be 4 numbers"):
+        normalization("caffe", [1, 2, 3], channels=4)
+
+
+def test_metadata_may_hold_more_channels():
+    assert from_metadata({"normalization": "caffe", "mean": "1,2,3,4"}).mean == (1, 2, 3, 4)

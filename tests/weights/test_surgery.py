@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcnseg.weights.surgery import convolutionalize, fitted
+from fcnseg.weights.surgery import convolutionalize, fitted, for_channels
 
 
 def test_the_convolution_computes_the_inner_product():
@@ -78,3 +78,28 @@ def test_everything_that_does_not_fit_is_named_at_once(net, tensors):
 def test_a_long_list_of_faults_is_cut(net):
     with pytest.raises(ValueError, match=r"5.bias is missing; and 2 more$"):
         fitted(nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(4))), {}, {str(i): str(i + 3) for i in range(4)}, "it")
+
+
+def test_statistics_are_filled_and_counters_may_be_missing():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))
+    tensors = {"0.weight": torch.ones(4, 3, 1, 1)} | {
+        f"1.{kind}": torch.full((4,), float(value))
+        for value, kind in enumerate(("weight", "bias", "running_mean", "running_var"))
+    }
+    net.load_state_dict(fitted(net, tensors, {}, "the file"), strict=False)
+    assert net[1].running_var.tolist() == [3, 3, 3, 3]
+    del tensors["1.running_mean"]
+    with pytest.raises(ValueError, match=r"the file does not fit Sequential: 1.running_mean is missing"):
+        fitted(net, tensors, {}, "the file")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_filters_for_other_channels_answer_alike_to_grey(channels):
+    weight = torch.randn(6, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    adapted = for_channels(weight, channels)
+    assert adapted.shape == (6, channels, 5, 5)
+    if channels < 3:
+        torch.testing.assert_close(adapted.sum(1), weight.sum(1))
+    else:
+        assert torch.equal(adapted[:, :3], weight)
+        torch.testing.assert_close(adapted[:, 3], weight.mean(1))

@@ -14,6 +14,7 @@ from rich.progress import track
 from scipy.io import loadmat
 
 from fcnseg.data.dataset import Pair, Pixels
+from fcnseg.data.faults import Fault, Report, refuse
 from fcnseg.data.splits import Lists, read_list
 
 LISTS = {"sbd_train": ("train",), "sbd_val": ("val",), "sbd_all": ("train", "val")}
@@ -26,22 +27,27 @@ WORTH_A_BAR = 200
 """Masks whose conversion takes about a second."""
 
 
-def sbd_lists(root: str | None, cache: str | None) -> Lists:
+def sbd_lists(root: str | None, cache: str | None, report: Report = refuse) -> Lists:
     """Returns SBD's lists for splits; the folder is looked for when one of them is named.
 
     Args:
         root: the folder benchmark_RELEASE, or dataset in it.
         cache: folder that takes cls_png, the masks as PNG; None puts it beside cls.
+        report: takes the faults of the lists.
     """
-    return {name: partial(_pairs, root, cache, name) for name in LISTS}
+    return {name: partial(_pairs, root, cache, name, report) for name in LISTS}
 
 
-def _pairs(root: str | None, cache: str | None, name: str) -> list[Pair]:
+def _pairs(root: str | None, cache: str | None, name: str, report: Report) -> list[Pair]:
     if root is None:
         raise ValueError(f"the split names {name}, a list of SBD: set data.sbd_root to the folder benchmark_RELEASE")
-    home = find_sbd(Path(root))
+    try:
+        home = find_sbd(Path(root))
+    except FileNotFoundError as error:
+        report(Fault("missing", Path(root), str(error)))
+        return []
     made = (Path(cache) if cache else home) / "cls_png"
-    ids = [each for file in LISTS[name] for each in read_list(home / f"{file}.txt")]
+    ids = [each for file in LISTS[name] for each in read_list(home / f"{file}.txt", report)]
     return [
         Pair(each, home / "img" / f"{each}.jpg", made / f"{each}.png", home / "cls" / f"{each}.mat") for each in ids
     ]

@@ -1,12 +1,14 @@
 """Splits: named lists of ids, joined with + and -, such as ``train + sbd_all - val``."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from fcnseg.data.dataset import Pair
+from fcnseg.data.faults import Fault, Report, refuse
 
 SEG11VALID = Path(__file__).with_name("seg11valid.txt")
 """The ids of the paper's 736 validation images; none is in the train list of SBD as released."""
@@ -30,13 +32,14 @@ def combine(split: str, lists: Lists) -> list[Pair]:
         FileNotFoundError, ValueError: as parse and the lists, or no image is left.
     """
     chosen: dict[str, Pair] = {}
-    for sign, name in parse(split, lists):
-        for pair in lists[name]():
+    named = [(sign, lists[name]()) for sign, name in parse(split, lists)]
+    for sign, pairs in named:
+        for pair in pairs:
             if sign == "+":
                 chosen.setdefault(pair.name, pair)
             else:
                 chosen.pop(pair.name, None)
-    if not chosen:
+    if not chosen and any(pairs for _, pairs in named):  # else it was said of each list that it gives none
         raise ValueError(f"the split {split!r} holds no image, for its lists take each other's away: change it")
     return list(chosen.values())
 
@@ -65,26 +68,38 @@ def parse(split: str, names: Iterable[str]) -> list[tuple[str, str]]:
     return list(zip(signs, named, strict=True))
 
 
-def read_list(path: Path) -> list[str]:
+def read_list(path: Path, report: Report = refuse) -> list[str]:
     """Reads a list of ids, one a line.
 
+    Args:
+        path: the list.
+        report: takes its faults; what cannot be read gives no ids, and one that comes twice counts once.
+
     Raises:
-        FileNotFoundError: no such list.
+        FileNotFoundError: no such list; this and the following unless ``report`` takes them.
         ValueError: it is no text, is empty or names an id twice.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no list {path}: restore it, or choose another split")
+        report(Fault("missing", path, f"there is no list {path}: restore it, or choose another split"))
+        return []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the list {path} cannot be read as UTF-8 text ({error}): restore it") from error
-    names = [line.strip() for line in lines if line.strip()]
+        report(Fault("unreadable", path, f"the list {path} cannot be read as UTF-8 text ({error}): restore it"))
+        return []
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    for kind, said in _doubts(text, names):
+        report(Fault(kind, path, f"the list {path} {said}", harmless=kind == "line ends"))
+    return list(dict.fromkeys(names))
+
+
+def _doubts(text: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     if not names:
-        raise ValueError(f"the list {path} is empty: write ids into it, one a line, or choose another split")
-    if len(names) != len(set(names)):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"the list {path} names {', '.join(twice[:5])} more than once: remove the repeated lines")
-    return names
+        yield "empty", "is empty: write ids into it, one a line, or choose another split"
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        yield "repeated", f"names {listed(twice, 40)} more than once: remove the repeated lines"
+    if "\r" in text:
+        yield "line ends", "has the line ends of Windows (CRLF): they are read as they should be"
 
 
 def listed(names: Collection[str], most: int) -> str:

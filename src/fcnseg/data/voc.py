@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fcnseg.data.dataset import ImageFiles, Pair
+from fcnseg.data.faults import Report, refuse
 from fcnseg.data.sbd import convert_masks, sbd_lists
 from fcnseg.data.splits import SEG11VALID, Lists, combine, listed, read_list
 
@@ -54,8 +55,7 @@ def open_split(
         ValueError: the split is no expression of known lists, a list is empty or names an id twice, or one of SBD's
             masks cannot be converted.
     """
-    home = find_devkit(Path(root), year)
-    pairs = combine(split, {**devkit_lists(home), **sbd_lists(sbd_root, cache)})
+    pairs = survey_split(root, year, split, sbd_root, cache).pairs
     missing = missing_files(pairs)
     if missing and (not partial or len(missing) == len(pairs)):
         raise FileNotFoundError(_report(missing, split, len(pairs), partial))
@@ -65,19 +65,46 @@ def open_split(
     return source
 
 
-def devkit_lists(home: Path) -> Lists:
+def survey_split(
+    root: str,
+    year: str,
+    split: str,
+    sbd_root: str | None = None,
+    cache: str | None = None,
+    report: Report = refuse,
+) -> ImageFiles:
+    """Returns what a split names, whether it is on disk or not; nothing is converted.
+
+    Args:
+        root: as open_split, with all but the last that follow.
+        year: likewise.
+        split: likewise.
+        sbd_root: likewise.
+        cache: likewise.
+        report: takes the faults of the lists.
+
+    Raises:
+        FileNotFoundError, ValueError: as open_split; of a list only what ``report`` raises.
+    """
+    home = find_devkit(Path(root), year)
+    return ImageFiles(combine(split, {**devkit_lists(home, report), **sbd_lists(sbd_root, cache, report)}), CLASSES)
+
+
+def devkit_lists(home: Path, report: Report = refuse) -> Lists:
     """Returns what a split can name of a devkit: its own lists, and the paper's validation images.
 
     Args:
         home: the folder that holds ImageSets.
+        report: takes the faults of the lists.
     """
     files = {file.stem: file for file in (home / "ImageSets" / "Segmentation").glob("*.txt")}
-    return {name: functools.partial(_pairs, home, file) for name, file in {**files, "seg11valid": SEG11VALID}.items()}
+    named = {**files, "seg11valid": SEG11VALID}
+    return {name: functools.partial(_pairs, home, file, report) for name, file in named.items()}
 
 
-def _pairs(home: Path, file: Path) -> list[Pair]:
+def _pairs(home: Path, file: Path, report: Report) -> list[Pair]:
     images, masks = home / "JPEGImages", home / "SegmentationClass"
-    return [Pair(name, images / f"{name}.jpg", masks / f"{name}.png") for name in read_list(file)]
+    return [Pair(name, images / f"{name}.jpg", masks / f"{name}.png") for name in read_list(file, report)]
 
 
 def find_devkit(root: Path, year: str) -> Path:

@@ -115,7 +115,7 @@ def from_metadata(metadata: dict[str, Any]) -> Normalization | None:
     if "normalization" not in metadata:
         return None
     mean, std = (_numbers(metadata.get(key)) for key in ("mean", "std"))
-    return normalization(metadata["normalization"], mean, std)
+    return normalization(metadata["normalization"], mean, std, max(3, len(mean or std or ())))
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -15,6 +15,9 @@ from fcnseg.weights.normalization import Normalization, from_metadata
 from fcnseg.weights.released import RELEASED, released_file
 from fcnseg.weights.slots import FINAL_UPSCORES, SKIP_UPSCORES
 
+WEIGHTS_FILES = (".caffemodel", ".safetensors", ".pth", ".pt", ".bin")
+"""Endings of files that hold weights alone, unlike a checkpoint of ours, which says what net it holds."""
+
 
 class Stage(NamedTuple):
     """A trained net as its checkpoint tells of it.
@@ -114,7 +117,7 @@ def published_file(init_from: str) -> Path | None:
     if init_from in RELEASED:
         return released_file(init_from)
     path = Path(init_from)
-    return None if path.is_dir() or path.suffix == ".ckpt" else path
+    return path if path.suffix in WEIGHTS_FILES and not path.is_dir() else None
 
 
 def start_from_published(model: nn.Module, path: Path, new_layers: Iterable[str]) -> Normalization | None:
