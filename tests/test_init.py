@@ -52,6 +52,15 @@ def test_options_reach_the_net():
     assert net.upsample8.weight.requires_grad
 
 
+def test_channels_and_batch_normalisation_reach_the_backbone():
+    with torch.device("meta"):
+        net = create_model("fcn32s", backbone="resnet50", in_channels=2)
+        frozen = create_model("fcn32s", backbone="resnet50", batch_norm="frozen")
+    assert net(torch.zeros(2, 2, 70, 90, device="meta")).shape == (2, 21, 70, 90)
+    assert net.backbone.mean.shape == (2,)
+    assert (net.backbone.batch_norm, frozen.backbone.batch_norm) == ("batch", "frozen")
+
+
 def test_score_layers_are_zero():
     net = create_model("fcn8s", backbone="squeezenet")
     assert not any(parameter.any() for layer in net.score_layers for parameter in layer.parameters())

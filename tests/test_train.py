@@ -220,6 +220,30 @@ def test_a_refusal_is_one_line(tmp_path, capsys, overrides, message):
     assert not (tmp_path / "results.json").exists()
 
 
+class Payload:
+    """What an attacker's file would hold: unpickled, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("backbone.weights", "evil.pth"), ("init_from", "evil.pth"), ("init_from", "evil.ckpt")]
+)
+def test_files_that_hold_code_are_refused_and_the_code_not_run(tmp_path, capsys, key, name):
+    torch.save({"conv1.weight": torch.zeros(1), "more": Payload(tmp_path / "made")}, tmp_path / name)
+    caffe = "backbone.normalization=caffe"
+    printed = refusal(capsys, *SMALL, caffe, f"{key}={tmp_path / name}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert f"{tmp_path / name} cannot be read as tensors and plain containers" in printed
+    assert "holds code, which is never run" in printed
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

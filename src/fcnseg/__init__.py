@@ -28,21 +28,25 @@ def create_model(
     normalization: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    in_channels: int = 3,
+    batch_norm: str | None = None,
     learn_intermediate: bool = False,
     learn_final: bool = False,
 ) -> "FCN":
-    """Builds a net without any configuration: images [n, 3, h, w] RGB 0..255 in, logits [n, k, h, w] out.
+    """Builds a net without any configuration: images [n, c, h, w] RGB 0..255 in, logits [n, k, h, w] out.
 
     Args:
         name: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
-        backbone: a module of fcnseg.backbones, such as vgg16 or squeezenet.
+        backbone: a module of fcnseg.backbones, such as vgg16, caffenet or resnet50.
         num_classes: classes including background.
         weights: of the backbone: None, "imagenet", or a file.
         padding: zeros around the image in pixels, or "same"; None takes the backbone's own.
         dropout: fraction of elements dropped in training.
         normalization: "caffe" or "torchvision"; needed for files that do not say it themselves.
-        mean: red, green, blue, on the scale of the normalisation.
+        mean: red, green, blue, further channels, on the scale of the normalisation.
         std: likewise.
+        in_channels: channels of the images.
+        batch_norm: "frozen" or "batch"; None is frozen with weights, else batch.
         learn_intermediate: learn the upsampling between skips, as in the CVPR paper.
         learn_final: learn the upsampling to pixels.
 
@@ -60,8 +64,9 @@ def create_model(
 
     if name not in OUTPUT_STRIDES:
         raise ValueError(f"there is no model {name!r}; choose one of {', '.join(OUTPUT_STRIDES)}")
-    trunk = backbone_class(backbone)(padding, dropout=dropout)
-    load_weights(trunk, weights, stated(normalization, mean, std))
+    statistics = batch_norm or ("batch" if weights in (None, "none") else "frozen")
+    trunk = backbone_class(backbone)(padding, None, dropout, in_channels, statistics)
+    load_weights(trunk, weights, stated(normalization, mean, std, in_channels))
     return FCN(
         trunk,
         num_classes,

@@ -5,10 +5,13 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import fcnseg.data
 from fcnseg.config import DataConfig
 from fcnseg.data.dataset import Source
+from fcnseg.data.faults import Fault, Report
 
 
 def open_source(data: DataConfig, part: str) -> Source:
@@ -23,6 +26,35 @@ def open_source(data: DataConfig, part: str) -> Source:
         ValueError: a key that this set needs is missing, or one is set that it does not know.
     """
     opener = find_opener(data.format)
+    return opener(**_arguments(data, part, opener))
+
+
+def survey_source(data: DataConfig, part: str, report: Report) -> Source | None:
+    """Returns the images that a part of a data set names, whether they are sound or not.
+
+    Args:
+        data: says which set.
+        part: "train" or "val".
+        report: takes what is wrong with the lists, or keeps the part from being opened at all, which gives None.
+
+    Raises:
+        ValueError: as open_source, of keys.
+    """
+    opener = find_opener(data.format)
+    surveyor = getattr(inspect.getmodule(opener), "survey_split", None)
+    given = _arguments(data, part, opener)
+    try:
+        if surveyor is None:
+            return opener(**given)
+        known = inspect.signature(surveyor).parameters
+        found: Source = surveyor(**{key: value for key, value in given.items() if key in known}, report=report)
+        return found
+    except (ValueError, OSError) as error:
+        report(Fault("split", Path(data.root or ""), str(error)))
+        return None
+
+
+def _arguments(data: DataConfig, part: str, opener: Callable[..., Source]) -> dict[str, Any]:
     known = inspect.signature(opener).parameters
     count = data.train_count if part == "train" else data.val_count
     split = data.train_split if part == "train" else data.val_split
@@ -34,7 +66,7 @@ def open_source(data: DataConfig, part: str) -> Source:
             raise ValueError(f"data={data.name} needs {name}: set it")
         if value is not None and key not in known:
             raise ValueError(f"{name}={value} has no meaning for data={data.name}: leave it out")
-    return opener(**{key: value for key, value in offered.items() if value is not None})
+    return {key: value for key, value in offered.items() if value is not None}
 
 
 def find_opener(name: str) -> Callable[..., Source]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from fcnseg.data.faults import Fault
+from fcnseg.data.orientation import disagreement
 from fcnseg.shapes import VOID, Batch
 
 Pixels = NDArray[np.uint8]
@@ -109,20 +111,42 @@ class ImageFiles:
         return _open(self.pairs[index].image, lambda image: (image.height, image.width))
 
     def read(self, index: int) -> tuple[Pixels, Pixels]:
-        """Decodes an image and its mask.
+        """Decodes an image and its mask, both as they are stored: no turn that EXIF asks viewers for is made.
 
         Raises:
             ValueError: names the file that cannot be read, whose mode or labels are wrong, or whose size differs.
         """
-        pair = self.pairs[index]
-        image = _open(pair.image, lambda file: np.array(file.convert("RGB")))
-        mask = self._labels(pair.mask, *_open(pair.mask, lambda file: (file.mode, np.array(file))))
+        image, mask = self.read_image(index), self.read_mask(index)
         if image.shape[:2] != mask.shape:
-            raise ValueError(
-                f"{pair.image} is {image.shape[1]}x{image.shape[0]}, its mask {pair.mask} is {mask.shape[1]}x"
-                f"{mask.shape[0]} (width x height): replace one of them, or take {pair.name} out of the split"
-            )
+            raise ValueError(self.mismatch(index, image, mask).said)
         return image, mask
+
+    def read_image(self, index: int) -> Pixels:
+        """Decodes an image.
+
+        Raises:
+            ValueError: names the file that cannot be read.
+        """
+        return _open(self.pairs[index].image, lambda file: np.array(file.convert("RGB")))
+
+    def read_mask(self, index: int) -> Pixels:
+        """Decodes the labels of an image.
+
+        Raises:
+            ValueError: names the file that cannot be read, or whose mode or labels are wrong.
+        """
+        path = self.pairs[index].mask
+        return self._labels(path, *_open(path, lambda file: (file.mode, np.array(file))))
+
+    def mismatch(self, index: int, image: Pixels, mask: Pixels) -> Fault:
+        """Says that an image and its mask, which differ in size, do; and where it is EXIF that explains it."""
+        pair, (height, width) = self.pairs[index], image.shape[:2]
+        said = (
+            f"{pair.image} is {width}x{height}, its mask {pair.mask} is {mask.shape[1]}x{mask.shape[0]} (width x "
+            f"height): replace one of them, or take {pair.name} out of the split"
+        )
+        turned = disagreement(pair.image, pair.mask, ((height, width), (mask.shape[0], mask.shape[1])))
+        return turned or Fault("size", pair.image, said)
 
     def _labels(self, path: Path, mode: str, values: NDArray[Any]) -> Pixels:
         if mode not in MASK_MODES:

@@ -77,7 +77,7 @@ def convert_masks(pairs: Iterable[Pair]) -> None:
     Raises:
         ValueError: names a damaged .mat, or the folder that cannot be written.
     """
-    stale = [pair for pair in pairs if pair.origin is not None and not _is_fresh(pair.mask, pair.origin)]
+    stale = [pair for pair in pairs if pair.origin is not None and not is_fresh(pair.mask, pair.origin)]
     if not stale:
         return
     folder = stale[0].mask.parent
@@ -96,7 +96,8 @@ def convert_masks(pairs: Iterable[Pair]) -> None:
         ) from error
 
 
-def _is_fresh(mask: Path, origin: Path) -> bool:
+def is_fresh(mask: Path, origin: Path) -> bool:
+    """Tells whether a mask was made from its .mat as that is now."""
     try:
         made = mask.stat()
         return made.st_size > 0 and made.st_mtime_ns >= origin.stat().st_mtime_ns
@@ -106,7 +107,7 @@ def _is_fresh(mask: Path, origin: Path) -> bool:
 
 def _convert(pair: Pair) -> None:
     assert pair.origin is not None
-    if _is_fresh(pair.mask, pair.origin):  # by now, made by another process
+    if is_fresh(pair.mask, pair.origin):  # by now, made by another process
         return
     labels = read_mat(pair.origin)
     unfinished = pair.mask.with_name(f".{pair.name}.{uuid4().hex}.unfinished")
