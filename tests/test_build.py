@@ -135,7 +135,7 @@ def test_the_optimizer_holds_every_parameter_once():
 
 
 @pytest.mark.parametrize(("keys", "doubled"), [([], False), (["optimizer.bias_rule=all"], True)])
-def test_the_backbone_says_which_biases_are_special_unless_the_user_does(keys, doubled):
+def test_the_releases_alexnet_has_a_rule_of_its_own_for_biases(keys, doubled):
     config = composed("backbone=caffenet", "backbone.weights=none", "model=fcn32s", "recipe=release_alexnet", *keys)
     with torch.device("meta"):
         net, _ = build.build_net(config, 21)

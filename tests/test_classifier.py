@@ -8,7 +8,7 @@ import torch
 from torchvision.models import get_model
 
 from fcnseg.backbones import backbone_class
-from fcnseg.backbones.layers import Conv, MaxPool, named_layers
+from fcnseg.backbones.layers import Conv, MaxPool
 from fcnseg.classifier import Classifier, create_classifier, spread
 from fcnseg.geometry import Grid
 from fcnseg.shapes import Features
@@ -80,9 +80,6 @@ def cheap_state(name):
                 0.5, 1.5, generator=generator
             ) if "running_var" in key or "weight" in key else tensor.uniform_(-0.1, 0.1, generator=generator)
     return theirs
-
-
-SIDES = {"vgg16": 224, "alexnet": 224, "googlenet": 224, "squeezenet": 224, "resnet50": 224, "vgg16_bn": 224}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +157,7 @@ def test_larger_images_have_more_places_at_the_grids_stride(name, narrow):
 
 
 def test_small_images_are_refused():
-    with pytest.raises(ValueError, match="an image of 100x90 is smaller than what the classifier needs"):
+    with pytest.raises(ValueError, match="an image of 100x90 is smaller than the"):
         create_classifier("squeezenet").eval()(noise(1, 3, 100, 90))
 
 
@@ -190,6 +187,10 @@ def test_weights_without_the_last_layer_are_refused(monkeypatch):
         create_classifier("squeezenet").load("imagenet")
 
 
-def test_every_layer_of_the_backbone_is_named_once():
-    backbone = create_classifier("squeezenet").backbone
-    assert backbone.head.layer not in {layer.name for layer in named_layers(backbone.layers)}
+@pytest.mark.parametrize("name", ["caffenet", "bvlc_googlenet", "googlenet", "squeezenet", "resnet50", "vgg16"])
+def test_places_are_counted_without_computing_them(name, narrow):
+    net = Classifier(narrow(name)(backbone_class(name).classifier_padding)).eval()
+    for side in (net.smallest_side, net.smallest_side + 1, 227, 300, 500):
+        with torch.inference_mode():
+            assert net(noise(1, 3, side, 300)).shape[2] == net.places(side)
+    assert net.places(net.smallest_side - 1) < 1

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from fcnseg import build
-from fcnseg.consistency import check, check_processes
+from fcnseg.consistency import check, check_files, check_processes
 from runs import composed, trained
 
 BARE = ("backbone=vgg16", "backbone.weights=none")
@@ -41,6 +41,10 @@ REFUSED = {
     "torchvision's weights with Caffe's inputs": (
         ["model=fcn32s", "recipe=pami_heavy", "backbone=resnet50", "optimizer.lr=1e-10"],
         r"the ImageNet weights of resnet50 are torchvision's, .* take backbone\.normalization=torchvision",
+    ),
+    "Caffe's weights with torchvision's inputs": (
+        ["model=fcn32s", "backbone=caffenet", "backbone.normalization=torchvision"],
+        r"the ImageNet weights of caffenet are Caffe's, .* or set it to caffe",
     ),
     "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
     "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),
@@ -91,6 +95,14 @@ REFUSED = {
     "a mean on the other scale": (
         ["backbone.mean=[120,110,100]", "backbone.normalization=torchvision"],
         r"backbone\.mean=.* give the mean on 0\.\.1, or set backbone\.normalization=caffe",
+    ),
+    "images that the backbone cannot read": (
+        ["backbone.in_channels=4"],
+        r"backbone\.in_channels=4, but images of data=shapes have 3: they are RGB; set backbone\.in_channels=3",
+    ),
+    "two numbers of channels": (
+        ["data=folder", "backbone.in_channels=4", "data.classes=[a,b]", "data.channels=1"],
+        r"backbone\.in_channels=4, but images of data=folder have 1: give both keys the same number",
     ),
     "an unknown optimizer": (["optimizer.name=lion"], r"optimizer\.name must be one of sgd, adamw, not 'lion'"),
     "an unknown schedule": (["optimizer.schedule=cosine"], r"optimizer\.schedule must be one of fixed, poly"),
@@ -192,6 +204,7 @@ def test_training_checks_first(tmp_path):
         ["data.batching=pad", "data.crop=null", "data.scale=null"],
         ["backbone=vgg16", "backbone.padding=same"],
         ["model.output_stride=4"],
+        ["data=folder", "backbone.in_channels=7", "data.classes=[a,b]"],
     ],
     ids=" ".join,
 )
@@ -205,3 +218,24 @@ def test_the_first_command_of_a_refusal_is_not_refused():
     command = str(caught.value).splitlines()[1].split()
     assert command[:3] == ["python", "-m", "fcnseg.train"]
     check(composed(*command[3:], "optimizer.lr=1e-10"))
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("backbone.weights={}/gone.pt", r"backbone\.weights: there is no weights file .*gone\.pt"),
+        ("backbone.weights={}", r"backbone\.weights: there is no weights file"),
+        ("init_from={}/runs/32s", r"init_from: there is no checkpoint and no run folder .*runs/32s"),
+    ],
+)
+def test_weights_and_runs_that_are_not_there_are_refused_before_data_are_opened(override, message, tmp_path):
+    with pytest.raises(FileNotFoundError, match=message):
+        check_files(composed(override.format(tmp_path)))
+
+
+@pytest.mark.parametrize("override", ["backbone.weights=imagenet", "init_from={}", "init_from=fcn32s-heavy-pascal"])
+def test_names_and_what_is_there_pass(override, tmp_path):
+    check_files(composed(override.format(tmp_path)))

@@ -6,8 +6,10 @@ import shutil
 import pytest
 import torch
 
-from runs import SMALL, main, run, said, snapshot, state_of, trained
+from fcnseg.weights.stages import read_stage
+from runs import SMALL, evaluate, main, run, said, snapshot, state_of, trained
 from tiny_voc import picture, write_devkit
+from toy_folder import write_toy
 
 SCORES = ("pixel_acc", "mean_acc", "mean_iu", "fw_iu", "per_class_iu", "confusion_matrix", "num_images", "val_loss")
 IDENTITY = ("recipe", "departures", "experiment", "row", "model", "backbone", "output_stride", "data", "seed", "steps")
@@ -154,6 +156,21 @@ def test_other_data_is_taken_wholly(photographs, evaluated):
 def test_another_split_of_the_same_data(photographs, evaluated):
     evaluation = evaluated("data.val_split=trainval", "data.image_side=null", checkpoint=photographs / "run")
     assert torch.tensor(evaluation["confusion_matrix"]).sum(1).tolist() == labels(range(5))
+
+
+def test_your_own_images_are_taken_with_their_classes(training, tmp_path, evaluated):
+    root = write_toy(tmp_path / "toy", 6)
+    found = evaluated("data=folder", f"data.root={root}", "data.classes={none: 0, disc: 1, square: 2}", "data.void=255")
+    assert list(found["per_class_iu"])[:3] == ["none", "disc", "square"]
+    assert found["split_counts"]["val"] == found["num_images"] > 0
+
+
+def test_a_mapping_of_classes_is_not_mixed_with_the_trainings(training):
+    stage = read_stage(training[0])
+    stage.record["config"]["data"]["classes"] = {"a": 0, "b": 1}
+    trainer = {"devices": 1}
+    assert evaluate.merged(stage, {"classes": {"c": 5, "d": 6}}, trainer).data.classes == {"c": 5, "d": 6}
+    assert evaluate.merged(stage, {"void": 7}, trainer).data.classes == {"a": 0, "b": 1}
 
 
 def test_other_data_is_resized_as_the_training_was(photographs, evaluated):

@@ -92,7 +92,7 @@ def test_classes_that_are_not_one_are_refused(said, message):
     [
         (["image=a.png"], "class must be set"),
         (["class=3"], "image must be set"),
-        (["image=a.png", "class=3", "colour=red"], "there is no key colour; the keys are image, class"),
+        (["image=a.png", "class=3", "colour=red"], "colour=red is no KEY=VALUE; the keys are image, class"),
     ],
 )
 def test_words_are_checked(words, message):
@@ -106,9 +106,12 @@ def test_words_are_checked(words, message):
         (["image=gone.png", "class=3"], "there is no image gone.png"),
         (["image={text}", "class=3"], "cannot be read as an image"),
         (["image={photo}", "class=3", "side=0"], "side must be a number of pixels"),
-        (["image={photo}", "class=3", "side=50"], "smaller than what the classifier needs: enlarge it"),
+        (["image={photo}", "class=3", "side=50"], "pixels that the classifier needs on each side: enlarge it"),
         (["image={photo}", "class=3", "weights={text}"], "no weights file that can be read"),
-        (["image={photo}", "class=3", "padding=valid"], "backbone.padding must be"),
+        (["image={photo}", "class=3", "side=large"], "side=large cannot be read"),
+        (["image={photo}", "class=3", "padding=valid"], "padding=valid cannot be read"),
+        (["image={photo}", "class=3", "padding=-1"], "backbone.padding must be"),
+        (["image=[cat", "class=3"], "there is no image [cat"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(words, message, photo, weights, tmp_path, capsys):

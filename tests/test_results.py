@@ -27,6 +27,8 @@ from tiny_voc import write_devkit
 
 UNHASHED = {
     "data.root",
+    "data.images",
+    "data.masks",
     "data.sbd_root",
     "data.cache",
     "data.workers",

@@ -8,9 +8,9 @@ import pytest
 from fcnseg.config import CONF_DIR, DataConfig
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.voc import open_split
-from fcnseg.sources import find_opener, open_source
+from fcnseg.sources import find_opener, open_source, survey_source
 from runs import composed
-from tiny_voc import write_devkit, write_sbd
+from tiny_voc import write_devkit, write_list, write_sbd
 
 OUTSIDE = [
     "os",
@@ -88,3 +88,37 @@ def test_a_choice_that_trains_on_sbd_asks_for_it(tmp_path):
     cached = replace(data, sbd_root=str(write_sbd(tmp_path, ["2012_000004", "a"], ["b"])), cache=str(tmp_path / "c"))
     assert [pair.name for pair in open_source(cached, "train").pairs[3:]] == ["a", "b"]
     assert (tmp_path / "c" / "cls_png" / "a.png").is_file()
+
+
+# ---- surveyed: what is there, whether sound or not
+
+
+def test_a_survey_takes_the_faults_and_gives_what_is_named(tmp_path):
+    devkit = write_devkit(tmp_path)
+    (devkit / "VOC2012" / "SegmentationClass" / "2012_000000.png").unlink()
+    write_list(devkit / "VOC2012", "val", [])
+    data = composed("data=voc2012", f"data.root={devkit}", "data.partial=true").data
+    said = []
+    assert len(survey_source(data, "train", said.append)) == 3
+    assert said == []
+    assert len(survey_source(data, "val", said.append)) == 0
+    assert [(fault.kind, fault.path.name) for fault in said] == [("empty", "val.txt")]
+
+
+def test_a_part_that_cannot_be_surveyed_is_a_fault_of_the_whole(tmp_path):
+    said = []
+    assert survey_source(composed("data=voc2012", f"data.root={tmp_path}").data, "train", said.append) is None
+    assert [(fault.kind, fault.path) for fault in said] == [("split", tmp_path)]
+    assert f"data.root={tmp_path} holds no VOC2012/ImageSets/Segmentation" in said[0].said
+
+
+def test_drawn_images_are_surveyed_by_opening_them():
+    said = []
+    assert len(survey_source(shapes(val_count=5), "val", said.append)) == 5
+    assert survey_source(shapes(val_count=0), "val", said.append) is None
+    assert [fault.said for fault in said] == ["data.val_count must be >= 1, not 0"]
+
+
+def test_keys_are_refused_before_a_survey():
+    with pytest.raises(ValueError, match=r"data\.root=/data has no meaning for data=shapes: leave it out"):
+        survey_source(shapes(root="/data"), "val", print)

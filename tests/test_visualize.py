@@ -5,9 +5,20 @@ import pytest
 import torch
 
 from fcnseg.backbones.squeezenet import SqueezeNet
-from fcnseg.data.dataset import SegmentationDataset
+from fcnseg.data.dataset import Sample, SegmentationDataset
 from fcnseg.fcn import FCN
-from fcnseg.visualize import LINE, MARGIN, colourise, grid, overlay, palette, predict_masks, prediction_grid
+from fcnseg.visualize import (
+    LINE,
+    MARGIN,
+    as_rgb,
+    colourise,
+    grid,
+    overlay,
+    palette,
+    predict_masks,
+    prediction_grid,
+    sample_grid,
+)
 
 COLOURS = {
     0: (0, 0, 0),
@@ -49,6 +60,21 @@ def test_an_overlay_leaves_background_as_it_is_and_mixes_the_rest():
     assert tuple(mixed[0, 1]) == (101, 164, 79)
     assert tuple(mixed[1, 1]) == (114, 50, 50)
     assert (mixed.dtype, mixed.shape) == (np.uint8, image.shape)
+
+
+def test_labels_beyond_8_bits_have_colours_and_any_void_has_vocs():
+    mask = np.array([[-1, 255, 299, 65535]], np.int32)
+    colours = colourise(mask, -1)[0]
+    np.testing.assert_array_equal(colours[0], COLOURS[255])
+    np.testing.assert_array_equal(colours[1:], palette(65536)[mask[0, 1:]])
+    assert len(np.unique(palette(5000), axis=0)) == 5000
+    assert tuple(colourise(np.array([[255]], np.int32), None)[0, 0]) == tuple(palette()[255])
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (6, [0, 1, 2])])
+def test_an_image_of_any_channels_has_a_picture(channels, shown):
+    image = np.arange(2 * 3 * channels, dtype=np.uint8).reshape(2, 3, channels)
+    np.testing.assert_array_equal(as_rgb(image), image[..., shown])
 
 
 # ---- sheets
@@ -142,6 +168,26 @@ def test_predictions_are_masks_and_leave_the_net_in_training(always_boat):
     assert not always_boat.training
 
 
+def test_a_sheet_of_many_classes_and_channels():
+    net = FCN(SqueezeNet(in_channels=5), 300, 16)
+    torch.nn.init.constant_(net.score_fr.bias[255:256], 9.0)
+
+    class Many(Source):
+        classes, void = tuple(f"class {label}" for label in range(300)), -1
+
+        def read(self, index):
+            mask = np.full((40, 60), 299, np.int32)
+            mask[:5] = self.void
+            return np.full((40, 60, 5), 77, np.uint8), mask
+
+    dataset = SegmentationDataset(Many(), lambda image, mask, draw: (image, mask))
+    assert predict_masks(net, [dataset.source.read(0)[0]])[0].dtype == np.int32
+    sheet = np.asarray(prediction_grid(net, dataset, count=1, side=60))
+    middle = LINE + MARGIN + 20
+    shown = [tuple(sheet[middle, MARGIN + column * (60 + MARGIN) + 30]) for column in range(3)]
+    assert shown == [(77,) * 3, tuple(palette(300)[299]), tuple(palette()[255])]
+
+
 def test_a_sheet_of_predictions_shows_images_spread_over_the_set(always_boat):
     dataset = SegmentationDataset(Source(), lambda image, mask, draw: (image, mask))
     sheet = np.asarray(prediction_grid(always_boat, dataset, count=3, side=60))
@@ -155,3 +201,31 @@ def test_a_small_set_is_shown_whole(always_boat):
     dataset = SegmentationDataset(Source(), lambda image, mask, draw: (image, mask))
     few, many = (prediction_grid(always_boat, dataset, count=count, side=60) for count in (5, 50))
     assert few.tobytes() == many.tobytes()
+
+
+# ---- images with their masks
+
+
+def samples(count, name="a"):
+    return [
+        Sample(flat(20, 40, 6 * index), np.full((20, 40), index % 5, np.uint8), index, name) for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 1), (5, 2), (16, 3), (40, 4)])
+def test_a_sheet_of_samples_is_about_as_wide_as_high_and_leaves_none_out(count, columns):
+    sheet = np.asarray(sample_grid(samples(count), Source(), side=40))
+    assert sheet.shape[1] == 2 * columns * (40 + MARGIN) + MARGIN
+    for index in range(count):
+        top = LINE + MARGIN + index // columns * (20 + LINE + MARGIN)
+        left = MARGIN + index % columns * 2 * (40 + MARGIN)
+        assert tuple(sheet[top + 10, left + 20]) == (6 * index,) * 3
+        assert tuple(sheet[top + 10, left + 20 + 40 + MARGIN]) == tuple(palette()[index % 5])
+
+
+def test_captions_stand_below_their_pictures_and_stay_within_them():
+    long, short = (np.asarray(sample_grid(samples(1, name), Source(), side=40)) for name in ("a_very_long_id" * 9, ""))
+    below = slice(LINE + MARGIN + 20, LINE + MARGIN + 20 + LINE)
+    assert (long[below, MARGIN : MARGIN + 40] < 128).any()
+    assert (short[below, MARGIN : MARGIN + 40] == 255).all()
+    assert (long[below, MARGIN + 41 : 2 * MARGIN + 39] == 255).all()

@@ -24,7 +24,7 @@ def create_model(
     num_classes: int = 21,
     weights: str | Path | None = None,
     padding: int | str | None = None,
-    dropout: float = 0.5,
+    dropout: float | None = None,
     normalization: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -41,7 +41,7 @@ def create_model(
         num_classes: classes including background.
         weights: of the backbone: None, "imagenet", or a file.
         padding: zeros around the image in pixels, or "same"; None takes the backbone's own.
-        dropout: fraction of elements dropped in training.
+        dropout: fraction of elements dropped in training; None takes the classifier's own.
         normalization: "caffe" or "torchvision"; needed for files that do not say it themselves.
         mean: red, green, blue, further channels, on the scale of the normalisation.
         std: likewise.

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     one.add_argument("--device", default="cpu", help="cpu or cuda")
     chosen = parser.parse_args(arguments)
 
-    from fcnseg.console import complained
+    from fcnseg.messages import complained
 
     with complained():
         if chosen.repeat < 1:
@@ -52,10 +52,15 @@ def convolutionalization(backbone: str, repeat: int, device: str) -> None:
     from rich.table import Table
 
     from fcnseg.classifier import create_classifier
+    from fcnseg.timing import checked_device, medians
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("--device cuda: there is no CUDA GPU here; leave --device out")
-    net = create_classifier(backbone).eval().to(device).to(memory_format=torch.channels_last)
+    net = create_classifier(backbone).eval()
+    if (net.places(SIDE), net.places(IMAGE_SIDE)) != (1, CELLS):
+        raise ValueError(
+            f"--backbone {backbone}: a crop of {SIDE} gives {net.places(SIDE)} places a side and an image of "
+            f"{IMAGE_SIDE} {net.places(IMAGE_SIDE)}, not 1 and {CELLS}, so they cannot be compared: take caffenet"
+        )
+    net = net.to(checked_device(device)).to(memory_format=torch.channels_last)
     side = SIDE + (CELLS - 1) * STEP
     canvas = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, device=device)
     image = canvas[:, :, :IMAGE_SIDE, :IMAGE_SIDE].contiguous()
@@ -75,41 +80,16 @@ def convolutionalization(backbone: str, repeat: int, device: str) -> None:
 
 
 def ways(net: "Classifier", image: "Tensor", crops: "Tensor") -> Mapping[str, Callable[[], object]]:
-    """Returns the three ways to the same outputs, and one crop for the scale."""
+    """Returns the three ways to 10x10 outputs, and one crop for the scale.
+
+    The outputs agree where no layer's own padding is seen: a crop has borders of its own, the image only one.
+    """
     return {
         "one crop": lambda: net(crops[:1]),
         "the whole image at once": lambda: net(image),
         "the crops one by one": lambda: [net(crop[None]) for crop in crops],
         "the crops as one batch": lambda: net(crops),
     }
-
-
-def medians(ways: Mapping[str, Callable[[], object]], repeat: int, device: str = "cpu") -> dict[str, float]:
-    """Times every way in turn, round after round, so that a disturbance hits them all alike.
-
-    Args:
-        ways: {label: what to run}.
-        repeat: rounds that count, after one that does not.
-        device: waited for where it works by itself.
-
-    Returns:
-        {label: median seconds}.
-    """
-    import statistics
-    import time
-
-    import torch
-
-    times: dict[str, list[float]] = {label: [] for label in ways}
-    with torch.inference_mode():
-        for _ in range(repeat + 1):
-            for label, run in ways.items():
-                start = time.perf_counter()
-                run()
-                if device.startswith("cuda"):
-                    torch.cuda.synchronize()
-                times[label].append(time.perf_counter() - start)
-    return {label: statistics.median(seconds[1:]) for label, seconds in times.items()}
 
 
 def where(device: str) -> str:

@@ -23,7 +23,7 @@ from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
 from fcnseg.sources import open_source
 from fcnseg.task import SegmentationTask
-from fcnseg.weights.normalization import Normalization, stated
+from fcnseg.weights.normalization import Normalization, settled, stated
 from fcnseg.weights.stages import published_file, read_stage, start_from_coarser, start_from_published
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -103,12 +103,7 @@ def build_net(config: TrainConfig, num_classes: int) -> tuple[FCN, str]:
 
 def _from_published(net: FCN, file: Path, said: Normalization | None) -> FCN:
     own = start_from_published(net, file, [net.score_name(stride) for stride in net.strides[1:]])
-    if (normalization := said or own) is None:
-        raise ValueError(
-            f"init_from={file} does not say how its images were normalised: set backbone.normalization=caffe or "
-            "torchvision, and backbone.mean=[red,green,blue] where its mean differs"
-        )
-    net.backbone.normalize_with(normalization)
+    net.backbone.normalize_with(settled(said, own, f"init_from={file}", own_statistics=True))
     return net
 
 
@@ -122,7 +117,7 @@ def optimizer_groups(config: TrainConfig, net: FCN) -> list[dict[str, Any]]:
         weight_decay=chosen.weight_decay,
         bias_lr_factor=chosen.bias_lr_factor,
         bias_decay=chosen.bias_decay,
-        bias_rule=chosen.bias_rule or net.backbone.bias_rule,
+        bias_rule=chosen.bias_rule,
         head_lr_factor=chosen.head_lr_factor,
         train=config.model.train,
     )
@@ -150,8 +145,8 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
     sources = {part: open_source(data, part) for part in reversed(parts)}  # training images may need to be converted
     if "train" in sources:
         sources["train"] = separated(sources["train"], sources["val"], data.overlap, data.overlap_by)
-    void = sources["val"].void
-    plain = transforms(image_side=data.image_side, void=void)
+    void, channels = sources["val"].void, config.backbone.in_channels
+    plain = transforms(image_side=data.image_side, void=void, channels=channels)
     varied = transforms(
         image_side=data.image_side,
         scale=scale_range(data),
@@ -159,6 +154,7 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
         flip=data.flip,
         jitter=data.jitter,
         void=void,
+        channels=channels,
     )
     train = SegmentationDataset(sources["train"], Augmentation(varied, config.seed)) if "train" in sources else None
     return SegmentationData(

@@ -3,6 +3,8 @@
 Paper: Sec. 3.1 and Fig. 2
 """
 
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.base import Backbone, Padding
+from fcnseg.backbones.layers import cells_after
 from fcnseg.backbones.pretrained import pretrained
 from fcnseg.geometry import Grid
 from fcnseg.shapes import Features, Images
@@ -32,6 +35,17 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.last = nn.Conv2d(backbone.channels[max(backbone.grids)], backbone.head.classes, 1)
 
+    @cached_property
+    def smallest_side(self) -> int:
+        """Side of the smallest square image that gives one place, in pixels."""
+        return next(side for side in count(1) if self.places(side) > 0)
+
+    def places(self, side: int) -> int:
+        """Returns how many places a side of so many pixels has; none or fewer if it is too short."""
+        for layer in self.backbone.layers:
+            side = cells_after(layer, side)
+        return side - self.backbone.head.pool + 1
+
     def forward(self, images: Images) -> Tensor:
         """Returns the logits at every place, [n, classes, rows, columns]; one place for the classifier's own size."""
         return self.scores(images).tensor
@@ -46,12 +60,12 @@ class Classifier(nn.Module):
             ValueError: the image is smaller than what the classifier needs.
         """
         head = self.backbone.head
-        try:
-            tensor, grid = list(self.backbone(images).values())[-1]
-        except RuntimeError as error:
-            raise ValueError(_too_small(images)) from error
-        if min(tensor.shape[2:]) < head.pool:
-            raise ValueError(_too_small(images))
+        if min(images.shape[2:]) < (needed := self.smallest_side):
+            raise ValueError(
+                f"an image of {images.shape[2]}x{images.shape[3]} is smaller than the {needed} pixels that the "
+                "classifier needs on each side: enlarge it"
+            )
+        tensor, grid = list(self.backbone(images).values())[-1]
         if head.pool_last:
             tensor = functional.avg_pool2d(functional.relu(self.last(tensor)), head.pool, stride=1)
         else:
@@ -80,19 +94,18 @@ class Classifier(nn.Module):
         return found.label
 
 
-def create_classifier(backbone: str, padding: Padding | None = None, in_channels: int = 3) -> Classifier:
+def create_classifier(backbone: str, padding: Padding | None = None) -> Classifier:
     """Builds an untrained convolutionalised classifier.
 
     Args:
         backbone: a module of fcnseg.backbones.
         padding: zeros around the image; None takes the classifier's own, so that the scores are the original's.
-        in_channels: channels of the images.
 
     Raises:
         ValueError: no such backbone or padding.
     """
     found = backbone_class(backbone)
-    return Classifier(found(found.classifier_padding if padding is None else padding, in_channels=in_channels))
+    return Classifier(found(found.classifier_padding if padding is None else padding))
 
 
 def spread(features: Features, size: tuple[int, int]) -> Tensor:
@@ -121,7 +134,3 @@ def _places(grid: Grid, side: int, cells: int) -> Tensor:
 
 def _layers(backbone: Backbone) -> list[str]:
     return sorted({name.rpartition(".")[0] for name in backbone.state_dict()})
-
-
-def _too_small(images: Tensor) -> str:
-    return f"an image of {images.shape[2]}x{images.shape[3]} is smaller than what the classifier needs: enlarge it"

@@ -1,5 +1,7 @@
 """Refuses configurations that cannot work, before data, weights or devices are touched."""
 
+from pathlib import Path
+
 import torch
 
 from fcnseg.backbones import backbone_class
@@ -22,6 +24,7 @@ from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
+from fcnseg.weights.released import RELEASED
 
 LARGEST_SUMMED_LR = 1e-7
 """A loss summed over 100,000 pixels diverges above; the papers use 1e-10 and less."""
@@ -37,6 +40,7 @@ def check(config: TrainConfig) -> None:
     _check_numbers(config)
     _check_loss(config)
     _check_batches(config)
+    _check_channels(config)
     _check_weights(config)
     with torch.device("meta"):
         net = bare_net(config, num_classes=2)
@@ -105,7 +109,13 @@ def _check_weights(config: TrainConfig) -> None:
     backbone, said = config.backbone, stated_normalization(config)
     if backbone.weights != "imagenet" or said is None or config.init_from is not None:
         return
-    if said.order == "bgr" and not comes_from_caffe(backbone_class(backbone.name), said):
+    caffe = comes_from_caffe(backbone_class(backbone.name), said)
+    if caffe and said.order == "rgb":
+        raise ValueError(
+            f"the ImageNet weights of {backbone.name} are Caffe's, trained on BGR in 0..255: leave "
+            "backbone.normalization out, or set it to caffe"
+        )
+    if said.order == "bgr" and not caffe:
         raise ValueError(
             f"the ImageNet weights of {backbone.name} are torchvision's, trained on RGB in 0..1; "
             f"backbone.normalization=caffe, which recipe={config.recipe.name} asks for, is not theirs: give a file of "
@@ -126,6 +136,26 @@ def _check_batches(config: TrainConfig) -> None:
             f"data.batching=pad changes the logits near the pad, which recipe={recipe.name} does not allow: take "
             "data.batching=whole with trainer.accumulate, or data.batching=groups"
         )
+
+
+def _check_channels(config: TrainConfig) -> None:
+    wanted, given = config.backbone.in_channels, config.data.channels or 3
+    if wanted != given:
+        own = "give both keys the same number" if config.data.channels else "they are RGB; set backbone.in_channels=3"
+        raise ValueError(f"backbone.in_channels={wanted}, but images of data={config.data.name} have {given}: {own}")
+
+
+def check_files(config: TrainConfig) -> None:
+    """Refuses weights and runs that are not there, before data are opened, which may take long.
+
+    Raises:
+        FileNotFoundError: names the key and the path.
+    """
+    weights, start = config.backbone.weights, config.init_from
+    if start is not None and start not in RELEASED and not Path(start).exists():
+        raise FileNotFoundError(f"init_from: there is no checkpoint and no run folder {start}")
+    if start is None and weights not in (None, "none", "imagenet") and not Path(str(weights)).is_file():
+        raise FileNotFoundError(f"backbone.weights: there is no weights file {weights}")
 
 
 def check_processes(data: DataConfig, processes: int) -> None:

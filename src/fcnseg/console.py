@@ -38,7 +38,7 @@ def reported(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, FileNotFoundError, FileExistsError, MisconfigurationException) as error:
+    except (ValueError, OSError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         with suppress(OSError):
@@ -51,18 +51,6 @@ def reported(folder: Path) -> Iterator[None]:
         sys.exit(1)
     finally:
         _close_wandb(failed=sys.exc_info()[0] is not None)
-
-
-@contextmanager
-def complained() -> Iterator[None]:
-    """Does for commands without Hydra what ``reported`` does for those with it."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/]", escape(str(error)))
-        sys.exit(1)
 
 
 def _close_wandb(failed: bool) -> None:

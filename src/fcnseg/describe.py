@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from rich.console import Console
 
-    from fcnseg.console import complained
+    from fcnseg.messages import complained
 
     with complained():
         if chosen.side < 1 or chosen.repeat < 0:
@@ -67,9 +67,9 @@ def measure(name: str, side: int, repeat: int, device: str = "cpu") -> Measured:
 
     from fcnseg.backbones import backbone_class
     from fcnseg.fcn import FCN
+    from fcnseg.timing import checked_device, medians
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("--device cuda: there is no CUDA GPU here; leave --device out")
+    checked_device(device)
     with torch.device("meta"):
         net = FCN(backbone_class(name)(), 21, max(backbone_class(name)().grids)).eval()
     description = net.describe()
@@ -79,26 +79,8 @@ def measure(name: str, side: int, repeat: int, device: str = "cpu") -> Measured:
     for tensor in net.state_dict().values():
         torch.nn.init.constant_(tensor, 0.01)
     net.backbone.normalize_with(net.backbone.normalization)
-    return Measured(name, description, forward_ms(net, side, repeat, device))
-
-
-def forward_ms(net: Any, side: int, repeat: int, device: str) -> float:
-    """Returns the median time of a forward pass over one image in milliseconds."""
-    import statistics
-    import time
-
-    import torch
-
     image = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
-    times = []
-    with torch.inference_mode():
-        for _ in range(repeat + 1):
-            start = time.perf_counter()
-            net(image)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+    return Measured(name, description, 1000 * medians({"": lambda: net(image)}, repeat, device)[""])
 
 
 def paper() -> dict[str, dict[str, Any]]:

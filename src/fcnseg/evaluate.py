@@ -117,6 +117,7 @@ def merged(stage: "Stage", data: dict[str, Any], trainer: dict[str, Any]) -> Tra
     kept = {"precision": stage.record["precision"]} | {k: v for k, v in trainer.items() if k != "precision" or v}
     try:
         base = OmegaConf.merge(OmegaConf.structured(TrainConfig), stage.record["config"])
+        base.data.classes = None if "classes" in data else base.data.classes  # mappings would become one
         laid_over = {"data": data, "trainer": kept} if trainer else {}
         settings = OmegaConf.to_object(OmegaConf.merge(base, laid_over))
     except OmegaConfBaseException as error:

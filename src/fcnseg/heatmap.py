@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("\n".join(f"  {key + '=':15}{meaning}" for key, meaning in KEYS.items()))
         return
 
-    from fcnseg.console import complained
+    from fcnseg.messages import complained
 
     with complained():
         chosen = parsed(words)
@@ -51,16 +51,34 @@ def parsed(words: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown key, or image or class is missing.
     """
-    from omegaconf import OmegaConf
-
-    chosen = OmegaConf.to_container(OmegaConf.from_cli(words))
-    assert isinstance(chosen, dict)
-    if unknown := sorted(set(map(str, chosen)) - set(KEYS)):
-        raise ValueError(f"there is no key {unknown[0]}; the keys are {', '.join(KEYS)}")
+    chosen: dict[str, Any] = dict.fromkeys(KEYS)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise ValueError(f"{word} is no KEY=VALUE; the keys are {', '.join(KEYS)}")
+        chosen[key] = value
     for key in ("image", "class"):
         if chosen.get(key) is None:
             raise ValueError(f"{key} must be set: {key}={KEYS[key]}")
-    return {str(key): value for key, value in chosen.items()}
+    for key, convert in (
+        ("side", int),
+        ("padding", _pixels),
+        ("mean", _three),
+    ):
+        if chosen[key] is not None:
+            try:
+                chosen[key] = convert(chosen[key])
+            except ValueError:
+                raise ValueError(f"{key}={chosen[key]} cannot be read: {key}={KEYS[key]}") from None
+    return chosen
+
+
+def _pixels(text: str) -> int | str:
+    return text if text == "same" else int(text)
+
+
+def _three(text: str) -> list[float]:
+    return [float(part) for part in text.strip("[]").split(",")]
 
 
 def heatmap(chosen: dict[str, Any]) -> tuple["Image.Image", Path, list[str]]:
@@ -81,10 +99,10 @@ def heatmap(chosen: dict[str, Any]) -> tuple["Image.Image", Path, list[str]]:
     from fcnseg.classifier import create_classifier, spread
     from fcnseg.weights.normalization import stated
 
-    net = create_classifier(str(chosen.get("backbone", "vgg16")), chosen.get("padding")).eval()
+    net = create_classifier(chosen.get("backbone") or "vgg16", chosen.get("padding")).eval()
     label, names = class_number(chosen["class"]), class_names()
     pixels = photograph(Path(str(chosen["image"])), chosen.get("side"))
-    net.load(str(chosen.get("weights", "imagenet")), stated(chosen.get("normalization"), chosen.get("mean")))
+    net.load(chosen.get("weights") or "imagenet", stated(chosen.get("normalization"), chosen.get("mean")))
     with torch.inference_mode():
         scores = net.scores(torch.from_numpy(pixels).permute(2, 0, 1)[None])
         shares = scores._replace(tensor=scores.tensor.softmax(1)[:, label : label + 1])
@@ -136,7 +154,7 @@ def photograph(path: Path, side: int | None) -> "np.ndarray":
     import numpy as np
     from PIL import Image, ImageOps
 
-    if side is not None and (not isinstance(side, int) or side < 1):
+    if side is not None and side < 1:
         raise ValueError(f"side must be a number of pixels, not {side}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no image {path}")

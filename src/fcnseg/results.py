@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 """Raised when a field of results.json changes its meaning."""
 
 NOT_HASHED = {
-    "data": {"root", "sbd_root", "cache", "workers"},
+    "data": {"root", "images", "masks", "sbd_root", "cache", "workers"},
     "trainer": {"accelerator", "devices", "progress", "log_every"},
     "logger": None,
     "experiment": None,

@@ -12,10 +12,10 @@ from torch import Tensor
 from fcnseg.geometry import Grid
 
 Images: TypeAlias = Shaped[Tensor, "n c h w"]
-"""RGB on the 0..255 scale: uint8 from the loader, any float type after that."""
+"""On the 0..255 scale, RGB where there are three channels: uint8 from the loader, any float type after that."""
 
 Targets: TypeAlias = Integer[Tensor, "n h w"]
-"""Class of each pixel; the data set says which value is void (255 for VOC)."""
+"""Class of each pixel; the data set says which value is void (255 for VOC, -1 above 255 classes)."""
 
 Logits: TypeAlias = Float[Tensor, "n k h w"]
 """One score a class and pixel, before the softmax."""
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: [n, c, h, w] uint8.
-        targets: [n, h, w] uint8, void included.
+        targets: [n, h, w], void included; uint8, or int32 where classes or void do not fit in there.
         sizes: [n, 2] height and width of each image before any padding of the batch.
         indices: [n] position of each image in its data set.
         names: the images' ids, for error messages and pictures.

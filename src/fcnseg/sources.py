@@ -57,9 +57,11 @@ def survey_source(data: DataConfig, part: str, report: Report) -> Source | None:
 def _arguments(data: DataConfig, part: str, opener: Callable[..., Source]) -> dict[str, Any]:
     known = inspect.signature(opener).parameters
     count = data.train_count if part == "train" else data.val_count
-    split = data.train_split if part == "train" else data.val_split
+    splits = {"part": part, "train_split": data.train_split, "val_split": data.val_split}
+    if "part" not in known:  # where the two parts have nothing to do with each other
+        splits = {"split": splits[f"{part}_split"]}
     keys = [field.name for field in fields(data) if field.metadata.get("of_set")]
-    offered = {key: getattr(data, key) for key in keys} | {"split": split, "count": count}
+    offered = {key: getattr(data, key) for key in keys} | splits | {"count": count}
     for key, value in offered.items():
         name = f"data.{part}_{key}" if key in ("count", "split") else f"data.{key}"
         if value is None and key in known and known[key].default is inspect.Parameter.empty:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from fcnseg.config import CONF_DIR, TrainConfig, register
+from fcnseg.config import CONF_DIR, TrainConfig, register, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,21 +27,8 @@ def main(config: DictConfig) -> float | None:
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     with reported(folder):
-        scores = train(resolved(config), folder)
+        scores = train(resolved(config, TrainConfig), folder)
     return float(scores["mean_iu"]) if scores else None
-
-
-def resolved(config: DictConfig) -> TrainConfig:
-    """Returns the configuration as plain dataclasses.
-
-    Raises:
-        ValueError: a value that must be given is not.
-    """
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise ValueError(f"{missing[0]} must be set")
-    settings = OmegaConf.to_object(config)
-    assert isinstance(settings, TrainConfig)
-    return settings
 
 
 def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
@@ -63,12 +50,13 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
     from lightning.pytorch import seed_everything
 
     from fcnseg import build
-    from fcnseg.consistency import check, check_processes
+    from fcnseg.consistency import check, check_files, check_processes
     from fcnseg.console import announce, callbacks, quiet_lightning
     from fcnseg.results import identity, provenance
 
     quiet_lightning()
     check(config)
+    check_files(config)
     refuse_used(folder)
     seed_everything(config.seed, workers=True, verbose=False)
     trainer = build.build_trainer(config, folder, callbacks(config.trainer.progress))

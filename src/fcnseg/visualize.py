@@ -1,13 +1,15 @@
 """Pictures: VOC's palette, overlays, and grids of predictions beside the truth."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from fcnseg.data.dataset import Draw, Pixels, SegmentationDataset
+from fcnseg.data.dataset import Draw, Labels, Pixels, Sample, SegmentationDataset, Source
 from fcnseg.fcn import FCN
+from fcnseg.shapes import VOID
 
 MARGIN = 8
 LINE = 22
@@ -25,27 +27,35 @@ def palette(count: int = 256) -> Pixels:
     return colours
 
 
-def colourise(mask: Pixels, void: int = 255) -> Pixels:
-    """Turns labels [h, w] into VOC's colours [h, w, 3]."""
-    colours = palette(256)
-    colours[void] = VOID_COLOUR
-    return np.asarray(colours[mask])
+def colourise(mask: Labels, void: int | None = VOID) -> Pixels:
+    """Turns labels [h, w] into VOC's colours [h, w, 3]; None where there is no void, as in predictions."""
+    empty = mask == void
+    classes = np.where(empty, 0, mask)
+    colours = palette(int(classes.max(initial=0)) + 1)[classes]
+    colours[empty] = VOID_COLOUR
+    return np.asarray(colours)
 
 
-def overlay(image: Pixels, mask: Pixels, opacity: float = 0.6) -> Pixels:
-    """Lays the colours of a mask over its image, background left clear."""
-    mixed = image * (1 - opacity) + colourise(mask) * opacity
+def as_rgb(image: Pixels) -> Pixels:
+    """Makes a picture [h, w, 3] of an image of any number of channels: its first three, or its first alone as grey."""
+    return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
+
+
+def overlay(image: Pixels, mask: Labels, opacity: float = 0.6, void: int | None = VOID) -> Pixels:
+    """Lays the colours of a mask over its image [h, w, 3], background left clear."""
+    mixed = image * (1 - opacity) + colourise(mask, void) * opacity
     return np.where((mask == 0)[:, :, None], image, mixed).astype(np.uint8)
 
 
-def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Pixels]:
-    """Predicts labels [h, w] for images [h, w, 3], one by one, on the net's device."""
+def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Labels]:
+    """Predicts labels [h, w] for images [h, w, c], one by one, on the net's device."""
+    dtype = torch.uint8 if net.num_classes <= 256 else torch.int32
     device = next(net.parameters()).device
     training = net.training
     net.eval()
     with torch.inference_mode():
         masks = [
-            net(torch.from_numpy(image).permute(2, 0, 1)[None].to(device)).argmax(1)[0].to(torch.uint8).cpu().numpy()
+            net(torch.from_numpy(image).permute(2, 0, 1)[None].to(device)).argmax(1)[0].to(dtype).cpu().numpy()
             for image in samples
         ]
     net.train(training)
@@ -66,10 +76,10 @@ def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side
     predictions = predict_masks(net, [sample.image for sample in samples])
     rows = [
         [
-            sample.image,
+            as_rgb(sample.image),
             colourise(sample.mask, dataset.source.void),
-            colourise(prediction),
-            overlay(sample.image, prediction),
+            colourise(prediction, None),
+            overlay(as_rgb(sample.image), prediction, void=None),
         ]
         for sample, prediction in zip(samples, predictions, strict=True)
     ]
@@ -78,7 +88,36 @@ def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side
     return grid(rows, ("image", "truth", "prediction", "overlay"), names, side)
 
 
-def grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], names: dict[int, str], side: int) -> Image.Image:
+def sample_grid(samples: Sequence[Sample], source: Source, side: int = 256) -> Image.Image:
+    """Draws images with their masks, some side by side, under their ids, with a legend of the classes that occur.
+
+    Args:
+        samples: images as they go into batches.
+        source: where they are from.
+        side: longer side of each picture, pixels.
+    """
+    per_row = max(1, round(math.sqrt(len(samples) / 2)))
+    lines = [samples[start : start + per_row] for start in range(0, len(samples), per_row)]
+    rows = [
+        [part for each in line for part in (as_rgb(each.image), colourise(each.mask, source.void))] for line in lines
+    ]
+    captions = [[part for each in line for part in (each.name, _dimensions(each))] for line in lines]
+    shown = {int(label) for sample in samples for label in np.unique(sample.mask)}
+    names = {label: name for label, name in enumerate(source.classes) if label in shown}
+    return grid(rows, ("image", "mask") * min(per_row, len(samples)), names, side, captions)
+
+
+def _dimensions(sample: Sample) -> str:
+    return f"{sample.mask.shape[1]}x{sample.mask.shape[0]}"
+
+
+def grid(
+    rows: Sequence[Sequence[Pixels]],
+    titles: Sequence[str],
+    names: dict[int, str],
+    side: int,
+    captions: Sequence[Sequence[str]] = (),
+) -> Image.Image:
     """Arranges pictures in rows under column titles, with a legend below.
 
     Args:
@@ -86,10 +125,11 @@ def grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], names: dict[in
         titles: of the columns.
         names: {label: class} for the legend.
         side: longer side of each picture, pixels.
+        captions: a line below each picture, in rows likewise.
     """
     pictures = [[_fit(pixels, side) for pixels in row] for row in rows]
     width = max(picture.width for row in pictures for picture in row)
-    heights = [max(picture.height for picture in row) for row in pictures]
+    heights = [max(picture.height for picture in row) + (LINE if captions else 0) for row in pictures]
     per_line = max(1, len(titles) * (width + MARGIN) // 150)
     legend_lines = -(-(len(names) + 1) // per_line)
     height = LINE + sum(heights) + MARGIN * (len(rows) + 1) + LINE * legend_lines + MARGIN
@@ -98,9 +138,12 @@ def grid(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], names: dict[in
     for column, title in enumerate(titles):
         pen.text((MARGIN + column * (width + MARGIN), 4), title, "black", _font())
     top = LINE + MARGIN
-    for row, row_height in zip(pictures, heights, strict=True):
+    for number, (row, row_height) in enumerate(zip(pictures, heights, strict=True)):
         for column, picture in enumerate(row):
-            sheet.paste(picture, (MARGIN + column * (width + MARGIN), top))
+            left = MARGIN + column * (width + MARGIN)
+            sheet.paste(picture, (left, top))
+            if captions:
+                pen.text((left, top + picture.height + 2), _fitting(captions[number][column], width), "black", _font())
         top += row_height + MARGIN
     _legend(pen, top, names, per_line)
     return sheet
@@ -113,8 +156,14 @@ def _fit(pixels: Pixels, side: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR)
 
 
+def _fitting(text: str, width: int) -> str:
+    """Shortens a line from its front, where ids are the most alike."""
+    kept = next((start for start in range(len(text)) if _font().getlength("..." + text[start:]) <= width), len(text))
+    return text if _font().getlength(text) <= width else "..." + text[kept:]
+
+
 def _legend(pen: ImageDraw.ImageDraw, top: int, names: dict[int, str], per_line: int) -> None:
-    colours = palette(256)
+    colours = palette(max(names, default=0) + 1)
     entries = [(name, tuple(int(part) for part in colours[label])) for label, name in names.items()]
     for place, (name, colour) in enumerate([*entries, ("void", VOID_COLOUR)]):
         left, y = MARGIN + place % per_line * 150, top + place // per_line * LINE

@@ -10,7 +10,7 @@ from torchvision.models import get_model
 import fcnseg.backbones
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.base import Backbone
-from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, named_layers
+from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, LocalResponseNorm, cells_after, named_layers
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.fcn import FCN
 from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization
@@ -79,6 +79,25 @@ def test_neighbouring_maps_differ_by_their_strides(name, narrow):
     for stride in small:
         rows = [features[stride].tensor.shape[2] for features in (small, large)]
         assert rows[1] - rows[0] == 64 // stride
+
+
+@pytest.mark.parametrize("padding", ["same", 100])
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_counted_without_computing_them(name, padding):
+    backbone = weightless(name, padding)
+    for side in (1, 2, 61, 130):
+        cells = side
+        for layer in backbone.layers:
+            cells = cells_after(layer, cells)
+        assert list(backbone(torch.zeros(1, 3, side, 90, device="meta")).values())[-1].tensor.shape[2] == cells
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dropout_is_the_classifiers_own_unless_said_otherwise(name):
+    own = weightless(name)
+    drops = {own.get_submodule(layer.name).p for layer in named_layers(own.layers) if isinstance(layer, Dropout)}
+    assert drops == {own.dropout_default}
+    assert {"googlenet": 0.2, "bvlc_googlenet": 0.4, "resnet50": 0, "resnet101": 0}.get(name, 0.5) in drops
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -290,6 +309,17 @@ def test_batch_statistics_are_followed_on_request(name, narrow):
 def test_an_unknown_rule_for_statistics_is_refused():
     with pytest.raises(ValueError, match=r"backbone.batch_norm must be one of frozen, batch, not 'sync'"):
         SqueezeNet(batch_norm="sync")
+
+
+# ---- local response normalisation
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_local_responses_are_squared_in_single_precision(dtype):
+    norm, large = LocalResponseNorm("norm1").module(), torch.full((1, 8, 2, 2), 600.0)
+    normed = norm(large.to(dtype))
+    assert normed.dtype == dtype
+    torch.testing.assert_close(normed.float(), norm(large), rtol=1e-2, atol=0)
 
 
 # ---- dropout

@@ -14,9 +14,10 @@ from torchvision.models import get_model
 from caffemodels import write_caffemodel
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones import pretrained as pretrained_module
-from fcnseg.backbones.pretrained import comes_from_caffe, imagenet_tensors, load_weights
+from fcnseg.backbones.pretrained import comes_from_caffe, imagenet_tensors, load_weights, pretrained
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.weights.normalization import CAFFE, TORCHVISION, normalization
+from fcnseg.weights.surgery import fitted
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_imagenet_means_caffes_file_where_caffe_is_asked_for_or_alone(name, said
 def test_imagenet_means_torchvisions_file_where_nothing_is_said(monkeypatch, narrow):
     asked = []
     monkeypatch.setattr(pretrained_module, "imagenet_tensors", lambda model: asked.append(model) or {})
-    with pytest.raises(ValueError, match="torchvision's ImageNet file does not fit"):
+    with pytest.raises(ValueError, match="torchvision's ImageNet file of vgg16 does not fit"):
         load_weights(narrow("vgg16")(), "imagenet")
     assert asked == ["vgg16"]
 
@@ -161,6 +162,51 @@ def test_caffes_weights_are_not_to_be_had_for_nets_without_them():
     assert not comes_from_caffe(backbone_class("vgg16"), None)
     assert comes_from_caffe(backbone_class("vgg16"), CAFFE)
     assert comes_from_caffe(backbone_class("caffenet"), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "message"),
+    [
+        ("squeezenet", CAFFE, r"torchvision's ImageNet file of squeezenet1_1 was trained on RGB images on 0..1, but"),
+        ("caffenet", TORCHVISION, r"Caffe's bvlc_reference_caffenet was trained on BGR images on 0..255, but"),
+    ],
+)
+def test_inputs_that_are_not_the_weights_are_refused_before_any_download(name, said, message, narrow):
+    with pytest.raises(ValueError, match=message):
+        load_weights(narrow(name)(), "imagenet", said)
+
+
+def test_torchvision_says_nothing_of_googlenets_own_statistics(monkeypatch):
+    monkeypatch.setattr(pretrained_module, "imagenet_tensors", lambda model: {})
+    googlenet = backbone_class("googlenet")
+    assert pretrained(googlenet, "imagenet", TORCHVISION).normalization == googlenet.imagenet_normalization
+    own = normalization("torchvision", [0.1, 0.2, 0.3])
+    assert pretrained(googlenet, "imagenet", own).normalization == own
+
+
+@pytest.mark.parametrize("name", ["googlenet", "resnet50", "vgg16_bn", "alexnet"])
+def test_a_local_file_of_torchvision_is_known_by_its_layers(name, tmp_path, narrow):
+    torch.manual_seed(3)
+    source, target = narrow(name)(), narrow(name)()
+    names = source.torchvision_names
+    state = {}
+    for key, value in source.state_dict().items():
+        layer, _, kind = key.rpartition(".")
+        state[f"{names[layer]}.{kind}"] = value
+    state[f"{names[source.head.layer]}.weight"] = torch.zeros(1000, 4)
+    torch.save(state, tmp_path / "theirs.pth")
+    load_weights(target, tmp_path / "theirs.pth", TORCHVISION)
+    assert unchanged(target, source.state_dict())
+
+
+@pytest.mark.parametrize(("larger", "smaller"), [("vgg19", "vgg16"), ("resnet101", "resnet50")])
+def test_a_larger_nets_file_is_refused(larger, smaller, tmp_path):
+    with torch.device("meta"):
+        state = {key: torch.empty(0) for key in backbone_class(larger)().state_dict()}
+        fitting = backbone_class(smaller)()
+    state |= {key: torch.zeros(value.shape, device="meta") for key, value in fitting.state_dict().items()}
+    with pytest.raises(ValueError, match=r"(conv3_4|layer3_\w+) has no place in it"):
+        fitted(fitting, state, {}, "the file")
 
 
 # ---- other numbers of channels
@@ -225,8 +271,14 @@ def test_a_file_that_says_its_normalisation_needs_no_telling(state, tmp_path):
     backbone = SqueezeNet()
     load_weights(backbone, file)
     assert backbone.normalization == normalization("caffe", [123.5, 116.25, 103.0])
-    load_weights(backbone, file, TORCHVISION)
-    assert backbone.normalization == TORCHVISION
+    other = normalization("caffe", [1.0, 2.0, 3.0])
+    load_weights(backbone, file, other)
+    assert backbone.normalization == other
+    with pytest.raises(
+        ValueError, match=r"told.safetensors was trained on BGR images on 0..255, but .* set it to caffe"
+    ):
+        load_weights(backbone, file, TORCHVISION)
+    assert backbone.normalization == other
 
 
 def test_a_file_under_our_own_names_fits_too(tmp_path):

@@ -209,6 +209,18 @@ def test_a_batch_of_one_size_holds_the_images_unchanged():
     assert batch.names == ["image 4", "image 2"]
 
 
+def test_a_batch_has_the_channels_and_the_labels_of_its_samples():
+    samples = [
+        Sample(np.full((4, 6, 5), 7, np.uint8), np.full((4, 6), 70000 - index, np.int32), index, "") for index in (0, 1)
+    ]
+    batch = collate(samples, -1)
+    assert (batch.images.shape, batch.images.dtype) == ((2, 5, 4, 6), torch.uint8)
+    assert batch.targets.dtype == torch.int32
+    assert batch.targets[:, 0, 0].tolist() == [70000, 69999]
+    small = Sample(np.zeros((2, 6, 5), np.uint8), np.zeros((2, 6), np.int32), 2, "")
+    assert (collate([*samples, small], -1, pad=True).targets[2, 2:] == -1).all()
+
+
 @pytest.mark.parametrize("void", [255, 21])
 def test_smaller_images_are_padded_at_the_right_and_below_with_void(void):
     batch = collate([sample(3, 8, 1), sample(6, 2, 2)], void, pad=True)

@@ -195,7 +195,7 @@ def test_a_long_conversion_is_announced_on_stderr_and_once(opened, release, monk
 
 
 def convert_together(start, pairs, status):
-    sbd._is_fresh = lambda mask, origin: False  # so that both write every file
+    sbd.is_fresh = lambda mask, origin: False  # so that both write every file
     start.wait(20)
     convert_masks(pairs)
     status.value = 1

@@ -101,6 +101,28 @@ def test_a_missing_list_is_named(tmp_path):
         read_list(tmp_path / "train.txt")
 
 
+def test_all_faults_of_a_list_go_to_who_takes_them(tmp_path):
+    path, said = tmp_path / "train.txt", []
+    path.write_bytes(b"b\r\na\r\nb\r\na\r\n")
+    assert read_list(path, said.append) == ["b", "a"]
+    assert [(fault.kind, fault.path, fault.harmless) for fault in said] == [
+        ("repeated", path, False),
+        ("line ends", path, True),
+    ]
+    assert "names a, b more than once" in said[0].said
+    said.clear()
+    for content in (b"\n", b"\xff\xfe"):
+        path.write_bytes(content)
+        assert read_list(path, said.append) == []
+    assert read_list(tmp_path / "nowhere.txt", said.append) == []
+    assert [fault.kind for fault in said] == ["empty", "unreadable", "missing"]
+
+
+def test_lists_that_give_nothing_were_spoken_of_before(lists):
+    assert combine("none + none", {"none": list}) == []
+    assert len(combine("none + train", lists | {"none": list})) == 3
+
+
 def test_a_mark_of_the_encoding_is_no_part_of_an_id(tmp_path):
     (tmp_path / "train.txt").write_bytes("\ufeffä b\r\n".encode())
     assert read_list(tmp_path / "train.txt") == ["ä b"]

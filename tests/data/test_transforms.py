@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcnseg.data.dataset import Draw
-from fcnseg.data.transforms import FILL, Augmentation, transforms
+from fcnseg.data.transforms import FILL, GREY, Augmentation, transforms
 
 VARIED = {"scale": (0.5, 1.7), "crop": 24, "flip": True, "jitter": 0.3}
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -95,6 +95,43 @@ def test_without_options_nothing_changes():
     changed, labels = augmented(image, mask)
     np.testing.assert_array_equal(changed, image)
     np.testing.assert_array_equal(labels, mask)
+
+
+# ---- other channels, more classes
+
+
+@few
+@given(height=sides, width=sides, draw=draws)
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_any_number_of_channels_and_labels_beyond_8_bits_go_through(channels, height, width, draw):
+    rng = np.random.default_rng(height * width)
+    image = rng.integers(0, 256, (height, width, channels), np.uint8)
+    mask = rng.choice(np.array([0, 255, 256, 70000, -1], np.int32), (height, width))
+    for options in ({"crop": 24, "flip": True}, VARIED, {"image_side": 17}):
+        changed, labels = augmented(image, mask, draw, void=-1, channels=channels, **options)
+        assert (changed.dtype, labels.dtype) == (np.uint8, np.int32)
+        assert changed.shape == (*labels.shape, channels)
+        assert set(np.unique(labels)) <= set(np.unique(mask)) | {-1}
+
+
+def test_what_is_outside_an_image_of_other_channels_is_grey():
+    image, mask = augmented(np.zeros((5, 5, 6), np.uint8), np.zeros((5, 5), np.int32), crop=9, void=-1, channels=6)
+    assert (image[mask == -1] == GREY).all()
+    assert (image[mask == 0] == 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 4, 7])
+def test_jitter_of_other_channels_is_brightness_and_contrast_of_all_alike(channels):
+    image = np.broadcast_to(np.arange(50, 200, dtype=np.uint8)[:, None, None], (150, 4, channels)).copy()
+    one = Augmentation(transforms(jitter=0.3, channels=channels), 0)
+    found = [one(image, np.zeros((150, 4), np.uint8), Draw(index))[0] for index in range(40)]
+    assert len({changed.tobytes() for changed in found}) == 40
+    for changed in found:
+        assert (changed == changed[:, :1, :1]).all()
+        middle = changed[:, 0, 0][(changed[:, 0, 0] > 0) & (changed[:, 0, 0] < 255)].astype(float)
+        slopes = np.diff(middle)
+        assert slopes.min() >= 0
+        assert 0.69 < slopes.mean() < 1.31
 
 
 # ---- sizes

@@ -8,6 +8,7 @@ from fcnseg.weights.normalization import (
     Normalization,
     from_metadata,
     normalization,
+    settled,
     stated,
     widened,
 )
@@ -94,3 +95,18 @@ def test_statistics_of_every_channel_can_be_stated():
 
 def test_metadata_may_hold_more_channels():
     assert from_metadata({"normalization": "caffe", "mean": "1,2,3,4"}).mean == (1, 2, 3, 4)
+
+
+# ---- what is stated against what belongs to the weights
+
+
+def test_contradictions_in_order_or_scale_are_refused_and_means_may_differ():
+    other = normalization("caffe", [1, 2, 3])
+    assert settled(other, CAFFE, "a file") == other
+    assert settled(CAFFE, other, "a file") == CAFFE
+    assert settled(CAFFE, other, "a file", own_statistics=True) == other
+    assert settled(None, other, "a file") == settled(other, None, "a file") == other
+    with pytest.raises(ValueError, match=r"a file was trained on RGB images on 0\.\.1, but .* BGR on 0\.\.255"):
+        settled(CAFFE, TORCHVISION, "a file")
+    with pytest.raises(ValueError, match="a file does not say how its images were normalised"):
+        settled(None, None, "a file")

@@ -2,8 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from caffemodels import caffemodel
 from fcnseg.backbones import backbone_class
 from fcnseg.fetch import FetchError
 from fcnseg.weights import released
@@ -35,8 +37,22 @@ def test_a_file_is_asked_for_safely_first_and_with_its_digest(cache, monkeypatch
     assert released_file("bvlc_googlenet") == cache / "bvlc_googlenet.caffemodel"
     assert [url.partition(":")[0] for url in asked["urls"]] == ["https", "http"]
     assert asked["checksum"] == f"sha1:{RELEASED['bvlc_googlenet'].sha1}"
-    released_file("fcn-alexnet-pascal")
-    assert asked["checksum"] is None
+
+
+def test_a_file_without_a_published_digest_is_read_before_it_is_kept(cache, monkeypatch):
+    def fetched(urls, target, *, checksum, **_):
+        assert checksum is None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return target
+
+    monkeypatch.setattr(released, "fetch", fetched)
+    content = b"<html>moved</html>"
+    with pytest.raises(FileNotFoundError, match=r"what came from there is no \.caffemodel"):
+        released_file("fcn-alexnet-pascal")
+    assert not (cache / "fcn-alexnet-pascal.caffemodel").exists()
+    content = caffemodel({"score_fr": ("Convolution", [np.ones((21, 4, 1, 1), np.float32), np.ones(21, np.float32)])})
+    assert released_file("fcn-alexnet-pascal").read_bytes() == content
 
 
 def test_without_a_network_the_message_says_which_file_to_put_where(cache, monkeypatch):

@@ -42,7 +42,7 @@ def tensors():
         "first.bias": torch.randn(4),
         "last.weight": torch.randn(6, 16),
         "last.bias": torch.randn(6),
-        "unused": torch.zeros(1),
+        "score_fr.weight": torch.zeros(1),
     }
 
 
@@ -103,3 +103,9 @@ def test_filters_for_other_channels_answer_alike_to_grey(channels):
     else:
         assert torch.equal(adapted[:, :3], weight)
         torch.testing.assert_close(adapted[:, 3], weight.mean(1))
+
+
+def test_a_larger_nets_layers_are_refused(net, tensors):
+    tensors |= {"between.weight": torch.zeros(4, 4, 3, 3), "between.bias": torch.zeros(4)}
+    with pytest.raises(ValueError, match="the file does not fit Sequential: between has no place in it"):
+        fitted(net, tensors, NAMES, "the file")

@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         caffe_weights: name of the original Caffe weights in weights/released.py; None where there are none.
         classifier_padding: pixels with which the classifier's own first convolution is padded.
         head: what the classifier has behind these layers.
-        bias_rule: to which biases the rules for biases apply; see optim.parameter_groups.
+        dropout_default: fraction of elements that the classifier drops.
         layers: the layers as data.
         normalization: the statistics that forward applies.
     """
@@ -67,13 +67,13 @@ class Backbone(nn.Module):
     caffe_weights: ClassVar[str | None] = None
     classifier_padding: ClassVar[int] = 0
     head: ClassVar[Head]
-    bias_rule: ClassVar[str] = "all"
+    dropout_default: ClassVar[float] = 0.5
 
     def __init__(
         self,
         padding: Padding | None = None,
         normalization: Normalization | None = None,
-        dropout: float = 0.5,
+        dropout: float | None = None,
         in_channels: int = 3,
         batch_norm: str = "frozen",
     ) -> None:
@@ -82,7 +82,7 @@ class Backbone(nn.Module):
         Args:
             padding: pixels of zeros around the image, or "same"; None takes the net's default.
             normalization: how images become inputs; None takes the net's default.
-            dropout: fraction of elements dropped where the classifier drops them.
+            dropout: fraction of elements dropped where the classifier drops them; None takes the classifier's own.
             in_channels: channels of the images.
             batch_norm: "frozen" normalises with the statistics of the weights in training too, so that images do not
                 depend on their batch; "batch" with those of each batch.
@@ -95,6 +95,7 @@ class Backbone(nn.Module):
         padding = self.padding_default if padding is None else padding
         if padding != "same" and not (isinstance(padding, int) and padding >= 0):
             raise ValueError(f'backbone.padding must be "same" or a number of pixels >= 0, not {padding!r}')
+        dropout = self.dropout_default if dropout is None else dropout
         if not 0 <= dropout < 1:
             raise ValueError(f"backbone.dropout must be at least 0 and below 1, not {dropout}")
         if in_channels < 1:

@@ -33,6 +33,7 @@ class BVLCGoogLeNet(Backbone):
     caffe_weights = "bvlc_googlenet"
     classifier_padding = 3
     head = Head("loss3/classifier", pool=7)
+    dropout_default = 0.4
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:

@@ -22,7 +22,6 @@ class CaffeNet(Backbone):
     padding_default: ClassVar[Padding] = 100
     caffe_weights = "bvlc_reference_caffenet"
     head = Head("fc8")
-    bias_rule = "score"  # the release's solver doubles rates and spares decay for the score layer's biases alone
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:

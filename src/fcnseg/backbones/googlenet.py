@@ -31,6 +31,7 @@ class GoogLeNet(Backbone):
     } | {"fc": "fc"}
     classifier_padding = 3
     head = Head("fc", pool=7)
+    dropout_default = 0.2
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from fcnseg.geometry import Grid
 
@@ -75,7 +76,18 @@ class LocalResponseNorm:
 
     def module(self) -> nn.Module:
         """Builds the normalisation; torch divides alpha by the size, as Caffe does."""
-        return nn.LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=1.0)
+        return SinglePrecisionNorm(size=5, alpha=1e-4, beta=0.75, k=1.0)
+
+
+class SinglePrecisionNorm(nn.LocalResponseNorm):
+    """Local response normalisation that squares in float32 at least: half precision overflows above 255."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises [n, c, h, w], in the type of the input."""
+        if input.itemsize >= 4:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float()).to(input.dtype)
 
 
 @dataclass(frozen=True)
@@ -202,3 +214,18 @@ def conv_depth(layers: Sequence[Layer]) -> int:
             depth += max(conv_depth(path) for path in layer.paths)
         depth += isinstance(layer, Conv)
     return depth
+
+
+def cells_after(layer: Layer, cells: int) -> int:
+    """Returns how many cells a side of so many has after a layer; none or fewer if the layer does not fit."""
+    if isinstance(layer, Concat | Sum):
+        for inner in layer.paths[0]:
+            cells = cells_after(inner, cells)
+        return cells
+    if not isinstance(layer, Conv | MaxPool) or cells < 1:
+        return cells
+    steps = cells + 2 * layer.padding - layer.kernel
+    following = steps // layer.stride + 1
+    if isinstance(layer, MaxPool) and layer.ceil and steps % layer.stride:
+        following += following * layer.stride < cells + layer.padding  # the last window begins inside
+    return following

@@ -1,5 +1,6 @@
 """Fills a backbone with pretrained weights, and with the normalisation that belongs to them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple, cast
@@ -9,9 +10,9 @@ from torch import Tensor
 from torch.hub import get_dir
 
 from fcnseg.backbones.base import Backbone
-from fcnseg.backbones.layers import Conv
+from fcnseg.backbones.layers import Conv, named_layers
 from fcnseg.weights.files import read_tensors
-from fcnseg.weights.normalization import Normalization, from_metadata
+from fcnseg.weights.normalization import CAFFE, Normalization, from_metadata, settled
 from fcnseg.weights.released import released_file
 from fcnseg.weights.surgery import fitted, for_channels
 
@@ -47,7 +48,7 @@ def load_weights(backbone: Backbone, weights: str | Path | None, stated: Normali
 
     Raises:
         FileNotFoundError: no such file, or the download failed.
-        ValueError: the file does not fit, or nobody says its preprocessing.
+        ValueError: the file does not fit, or nobody says its preprocessing, or what is said contradicts it.
     """
     if weights is None or weights == "none":
         if stated is not None:
@@ -81,14 +82,14 @@ def pretrained(backbone: type[Backbone], weights: str | Path, stated: Normalizat
     if weights != "imagenet":
         return _from_file(backbone, Path(weights), stated)
     if comes_from_caffe(backbone, stated):
-        file = released_file(cast(str, backbone.caffe_weights))
-        return _from_file(backbone, file, stated or backbone.normalization_default)
+        settled(stated, CAFFE, f"Caffe's {backbone.caffe_weights}")
+        return _from_file(backbone, released_file(cast(str, backbone.caffe_weights)), stated)
     model = backbone.torchvision_model
     if model is None:
         raise ValueError(f"nobody publishes ImageNet weights of {backbone.__name__}: name a file")
-    tensors, names = imagenet_tensors(model), dict(backbone.torchvision_names)
-    normalization = stated or backbone.imagenet_normalization
-    return Pretrained(tensors, names, normalization, "imagenet", "torchvision's ImageNet file")
+    source = f"torchvision's ImageNet file of {model}"
+    normalization = settled(stated, backbone.imagenet_normalization, source)
+    return Pretrained(imagenet_tensors(model), dict(backbone.torchvision_names), normalization, "imagenet", source)
 
 
 def comes_from_caffe(backbone: type[Backbone], stated: Normalization | None) -> bool:
@@ -99,16 +100,18 @@ def comes_from_caffe(backbone: type[Backbone], stated: Normalization | None) -> 
 
 def _from_file(backbone: type[Backbone], path: Path, stated: Normalization | None) -> Pretrained:
     tensors, metadata = read_tensors(path)
-    normalization = stated or from_metadata(metadata)
-    if normalization is None:
-        raise ValueError(
-            f"{path} does not say how its images were normalised: set backbone.normalization=caffe or torchvision, "
-            "and backbone.mean=[red,green,blue] where its mean differs"
-        )
-    foreign = any(f"{layer}.weight" in tensors for layer in backbone.torchvision_names.values())
-    own = any(f"{layer}.weight" in tensors for layer in backbone.torchvision_names)
-    names = dict(backbone.torchvision_names) if foreign and not own else {}
-    return Pretrained(tensors, names, normalization, path.name, str(path))
+    normalization = settled(stated, from_metadata(metadata), str(path))
+    return Pretrained(tensors, _names(backbone, tensors), normalization, path.name, str(path))
+
+
+def _names(backbone: type[Backbone], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Tells whether a file has our names or torchvision's: those under which more layers are found."""
+    layers = [layer.name for layer in named_layers(backbone.make_layers("same", 0.0))]
+
+    def found(names: Mapping[str, str]) -> int:
+        return sum(f"{names.get(layer, layer)}.weight" in tensors for layer in layers)
+
+    return max({}, dict(backbone.torchvision_names), key=found)
 
 
 def imagenet_tensors(model: str) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ class ResNet101(Backbone):
     torchvision_names: ClassVar[dict[str, str]] = torchvision_names(BLOCKS)
     classifier_padding = 3
     head = HEAD
+    dropout_default = 0.0
 
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:

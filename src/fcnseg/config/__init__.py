@@ -3,12 +3,11 @@
 A value written ``${recipe.settings...}`` is pinned by the recipe; the command line wins over it, and results say so.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
 
+from fcnseg.config.commands import CheckConfig, EvaluateConfig, ShowConfig, TrainConfig, resolved
 from fcnseg.config.images import DataConfig, SuitedConfig
 from fcnseg.config.network import BackboneConfig, ModelConfig
 from fcnseg.config.training import (
@@ -25,6 +24,7 @@ __all__ = [
     "CONF_DIR",
     "EXPERIMENTS_DIR",
     "BackboneConfig",
+    "CheckConfig",
     "DataConfig",
     "EvaluateConfig",
     "EvaluationTrainerConfig",
@@ -34,10 +34,12 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "RecipeConfig",
+    "ShowConfig",
     "SuitedConfig",
     "TrainConfig",
     "TrainerConfig",
     "register",
+    "resolved",
 ]
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -48,41 +50,9 @@ def _folder(name: str) -> Path:  # inside an installed package, else in the repo
 
 
 CONF_DIR = _folder("conf")
-"""The primaries train.yaml and evaluate.yaml, and the groups."""
+"""The primaries, one for each command that Hydra composes, and the groups."""
 EXPERIMENTS_DIR = _folder("experiments")
 """One primary per table or figure of the paper."""
-
-
-@dataclass
-class TrainConfig:
-    """Root of train.yaml and of every experiment."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    row: str | None = None
-    """Row of the experiment that this run is."""
-    seed: int = 0
-    """Of everything random."""
-    init_from: str | None = None
-    """Run folder or checkpoint of the coarser net. Paper: Sec. 4.2."""
-
-
-@dataclass
-class EvaluateConfig:
-    """Root of evaluate.yaml."""
-
-    checkpoint: str = MISSING
-    """A checkpoint that training wrote, or a run folder (then its last)."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """Other data than the training's, wholly (data=...) or in part (data.root=...)."""
-    trainer: EvaluationTrainerConfig = field(default_factory=EvaluationTrainerConfig)
 
 
 def register() -> None:
@@ -90,3 +60,5 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="check_schema", node=CheckConfig)
+    store.store(name="show_schema", node=ShowConfig)

@@ -1,6 +1,7 @@
 """Knobs of the data: which images, and how they become batches."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -43,6 +44,18 @@ class DataConfig:
     """Folder for SBD's masks, converted once to PNG; null puts them beside the .mat files."""
     partial: bool | None = of_set()
     """Take what is on disk of a split, and give the number of missing images in the results."""
+    images: str | None = of_set()
+    """Folder of your own images, from root on: PNG, JPEG, TIFF, BMP, or NPY [h, w, channels]; uint8."""
+    masks: str | None = of_set()
+    """Folder of their masks, from root on, of the same names: PNG, TIFF, BMP or NPY, of 1 to 32 bits or in colours."""
+    classes: Any = of_set()
+    """Of your own masks: [names], which stand there as 0, 1, 2 ..., {name: number} or {name: [red, green, blue]}."""
+    void: Any = of_set()
+    """What stands in your own masks for pixels that do not count, a number or a colour; a class of that value is left
+    out. null is 255, or -1 where 255 is a class, and nothing among colours."""
+    channels: int | None = of_set()
+    """Of your own images: backbone.in_channels. For 3 they become RGB without alpha, for 1 grey; any other number, from
+    a NPY, the pages of a TIFF or a file with alpha, is taken as it is."""
     height: int | None = of_set()
     """Of drawn images, pixels."""
     width: int | None = of_set()
@@ -54,9 +67,11 @@ class DataConfig:
     val_count: int | None = None
     """Number of drawn validation images."""
     train_split: str = "train"
-    """Training images: a list, or lists joined with + and - from left to right, as in train + sbd_all - val."""
+    """Training images: a list, or lists joined with + and - from left to right, as in train + sbd_all - val. Of your
+    own: all of data.images, the name of a folder in it, or a list of ids (a .txt in data.root, one a line)."""
     val_split: str = "val"
-    """Validation images, likewise; seg11valid is the paper's list."""
+    """Validation images, likewise; seg11valid is the paper's list. Of your own also a fraction of the training split,
+    such as 0.2, chosen by ids, so that further images do not reshuffle them; training takes the rest."""
     overlap: str = "error"
     """What becomes of training images that are validation images too: error stops the run, remove takes them out of
     training, allow keeps them; the results give their number."""
@@ -77,7 +92,7 @@ class DataConfig:
     flip: bool = pinned("data.flip")
     """Mirror half of the training images. Paper: Sec. 4.3."""
     jitter: float = pinned("data.jitter")
-    """Random brightness, contrast and saturation, 0..1."""
+    """Random brightness, contrast and, of RGB, saturation and hue, 0..1."""
     workers: int = 2
     """Loader processes per training process."""
     suited: SuitedConfig = field(default_factory=SuitedConfig)

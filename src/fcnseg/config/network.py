@@ -48,5 +48,5 @@ class BackboneConfig:
     """Channels of the images: 1 sums the weights' filters, channels after the third take their mean. Paper: Sec. 5."""
     batch_norm: str | None = None
     """frozen (the weights' statistics) or batch; null is frozen with pretrained weights, else batch."""
-    dropout: float = 0.5
-    """Fraction of single elements dropped. Paper: Sec. 4.3."""
+    dropout: float | None = None
+    """Fraction of single elements dropped; null keeps the classifier's own (0.5 in VGG 16). Paper: Sec. 4.3."""

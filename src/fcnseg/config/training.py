@@ -50,8 +50,8 @@ class OptimizerConfig:
     """Learning rate of biases over that of weights. Paper: Sec. 4.3."""
     bias_decay: bool = False
     """Whether biases decay."""
-    bias_rule: str | None = None
-    """all, or score: the two rules above hold for score layers alone; null takes the backbone's (score: caffenet)."""
+    bias_rule: str = pinned("optimizer.bias_rule")
+    """all, or score: the two rules above hold for score layers alone, as in the release's AlexNet."""
     head_lr_factor: float = pinned("optimizer.head_lr_factor")
     """Learning rate of score layers over that of the rest."""
     schedule: str = pinned("optimizer.schedule")

@@ -5,24 +5,18 @@ from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 
+from fcnseg.data.decoding import Labels as Labels
+from fcnseg.data.decoding import Pixels as Pixels
+from fcnseg.data.decoding import decoded_image, image_size
 from fcnseg.data.faults import Fault
+from fcnseg.data.legend import Legend
 from fcnseg.data.orientation import disagreement
 from fcnseg.shapes import VOID, Batch
-
-Pixels = NDArray[np.uint8]
-
-Read = TypeVar("Read")
-
-MASK_MODES = ("P", "L", "1")
-"""PIL modes whose values are class numbers: palette, 8-bit grey, 1 bit."""
 
 
 @runtime_checkable
@@ -41,8 +35,8 @@ class Source(Protocol):
         """Number of images."""
         ...
 
-    def read(self, index: int) -> tuple[Pixels, Pixels]:
-        """Returns an image [h, w, 3] RGB and its mask [h, w], both uint8."""
+    def read(self, index: int) -> tuple[Pixels, Labels]:
+        """Returns an image [h, w, c], uint8 and RGB if c is 3, and its mask [h, w], uint8 or int32."""
         ...
 
     def name(self, index: int) -> str:
@@ -75,16 +69,36 @@ class Pair(NamedTuple):
 
 
 class ImageFiles:
-    """A Source of image files and mask files whose values are class numbers.
+    """A Source of image files and mask files.
 
     Attributes:
         pairs: the files.
+        legend: what the masks' values mean.
+        channels: of the images.
         remarks: counts that results must give beside the number of images, such as {"missing": 507}.
     """
 
-    def __init__(self, pairs: Sequence[Pair], classes: Sequence[str], void: int = VOID) -> None:
-        """Keeps the paths; nothing is opened yet."""
-        self.pairs, self.classes, self.void = tuple(pairs), tuple(classes), void
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        classes: Sequence[str],
+        void: int = VOID,
+        *,
+        legend: Legend | None = None,
+        channels: int = 3,
+    ) -> None:
+        """Keeps the paths; nothing is opened yet.
+
+        Args:
+            pairs: the files.
+            classes: their names.
+            void: label of pixels that belong to no class, where the masks hold labels.
+            legend: the labels that stand for what the masks hold; None: they hold labels.
+            channels: of the images.
+        """
+        self.pairs, self.classes, self.channels = tuple(pairs), tuple(classes), channels
+        self.legend = legend or Legend(tuple(range(len(classes))), void, void)
+        self.void = self.legend.void
         self.remarks: dict[str, int] = {}
 
     def without(self, names: Collection[str], **remarks: int) -> "ImageFiles":
@@ -108,9 +122,9 @@ class ImageFiles:
         Raises:
             ValueError: the image cannot be read.
         """
-        return _open(self.pairs[index].image, lambda image: (image.height, image.width))
+        return image_size(self.pairs[index].image)
 
-    def read(self, index: int) -> tuple[Pixels, Pixels]:
+    def read(self, index: int) -> tuple[Pixels, Labels]:
         """Decodes an image and its mask, both as they are stored: no turn that EXIF asks viewers for is made.
 
         Raises:
@@ -125,20 +139,19 @@ class ImageFiles:
         """Decodes an image.
 
         Raises:
-            ValueError: names the file that cannot be read.
+            ValueError: names the file that cannot be read, or whose channels are not as many.
         """
-        return _open(self.pairs[index].image, lambda file: np.array(file.convert("RGB")))
+        return decoded_image(self.pairs[index].image, self.channels)
 
-    def read_mask(self, index: int) -> Pixels:
+    def read_mask(self, index: int) -> Labels:
         """Decodes the labels of an image.
 
         Raises:
             ValueError: names the file that cannot be read, or whose mode or labels are wrong.
         """
-        path = self.pairs[index].mask
-        return self._labels(path, *_open(path, lambda file: (file.mode, np.array(file))))
+        return self.legend.labels(self.pairs[index].mask)
 
-    def mismatch(self, index: int, image: Pixels, mask: Pixels) -> Fault:
+    def mismatch(self, index: int, image: Pixels, mask: Labels) -> Fault:
         """Says that an image and its mask, which differ in size, do; and where it is EXIF that explains it."""
         pair, (height, width) = self.pairs[index], image.shape[:2]
         said = (
@@ -148,42 +161,12 @@ class ImageFiles:
         turned = disagreement(pair.image, pair.mask, ((height, width), (mask.shape[0], mask.shape[1])))
         return turned or Fault("size", pair.image, said)
 
-    def _labels(self, path: Path, mode: str, values: NDArray[Any]) -> Pixels:
-        if mode not in MASK_MODES:
-            raise ValueError(
-                f"the mask {path} has mode {mode}; class numbers stand in palette (P) or 8-bit grey (L) "
-                "PNGs: convert it"
-            )
-        labels = values.astype(np.uint8, copy=False)
-        counts = np.bincount(labels.ravel(), minlength=256)
-        wrong = [
-            label for label in np.flatnonzero(counts).tolist() if label >= len(self.classes) and label != self.void
-        ]
-        if wrong:
-            raise ValueError(
-                f"the mask {path} holds {wrong[:5]}, which is neither a class (0..{len(self.classes) - 1}) nor "
-                f"void ({self.void}): correct it, or take its id out of the split"
-            )
-        return labels
-
     def fingerprint(self) -> str:
         """Hashes the ids and the sizes in bytes of the data set's own files, which are the same on every machine."""
         digest = hashlib.sha256()
         for name, image, mask, origin in self.pairs:
             digest.update(f"{name} {image.stat().st_size} {(origin or mask).stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
-
-
-def _open(path: Path, use: Callable[[Image.Image], Read]) -> Read:
-    try:
-        with Image.open(path) as image:
-            return use(image)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is gone, and was there when the data set was opened: restore it") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}): restore it, or take its id out of the split"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +186,15 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image on its way into a batch: image [h, w, 3] and mask [h, w], uint8."""
+    """One image on its way into a batch: image [h, w, c], uint8, and mask [h, w], uint8 or int32."""
 
     image: Pixels
-    mask: Pixels
+    mask: Labels
     index: int
     name: str
 
 
-Transform = Callable[[Pixels, Pixels, Draw], tuple[Pixels, Pixels]]
+Transform = Callable[[Pixels, Labels, Draw], tuple[Pixels, Labels]]
 """Changes image and mask together, at random as a function of the draw alone."""
 
 
@@ -250,8 +233,9 @@ def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> B
         names = ", ".join(sample.name for sample in samples[:4])
         raise ValueError(f"images of different sizes came into one batch ({names}): set data.batching=crop or groups")
     height, width = (max(sample.mask.shape[axis] for sample in samples) for axis in (0, 1))
-    pixels = torch.zeros(len(samples), height, width, 3, dtype=torch.uint8)
-    targets = torch.full((len(samples), height, width), void, dtype=torch.uint8)
+    like = torch.from_numpy(samples[0].mask)
+    pixels = torch.zeros(len(samples), height, width, samples[0].image.shape[2], dtype=torch.uint8)
+    targets = like.new_full((len(samples), height, width), void)
     for row, sample in enumerate(samples):
         rows, columns = sample.mask.shape
         pixels[row, :rows, :columns] = torch.from_numpy(sample.image)

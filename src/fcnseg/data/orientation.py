@@ -34,15 +34,11 @@ def disagreement(image: Path, mask: Path, sizes: tuple[tuple[int, int], tuple[in
     as_stored = sizes[0] == sizes[1]
     turned = [size[::-1] if turn in LYING else size for size, turn in zip(sizes, turns, strict=True)]
     as_viewed = turned[0] == turned[1]
-    asks = f"EXIF asks viewers to turn {image} (orientation {turns[0]}) but not so its mask {mask} ({turns[1]})"
+    differ = f"EXIF has viewers turn {image} by orientation {turns[0]} and its mask {mask} by {turns[1]} (1 is upright)"
     if as_stored and not as_viewed:
-        return Fault("exif", image, f"{asks}; they agree as stored, which is how they are read", harmless=True)
+        return Fault("exif", image, f"{differ}; they agree as stored, which is how they are read", harmless=True)
     if as_viewed and not as_stored:
-        said = (
-            "and the mask was drawn on the turned image; pixels are read as stored: save both upright, without the tag"
-        )
-        return Fault("exif", image, f"{asks}, {said}")
-    said = (
-        "and nothing tells on which of the two the mask was drawn; pixels are read as stored: save both without the tag"
-    )
-    return Fault("exif", image, f"{asks}, {said}") if as_stored else None
+        drawn = "they agree as viewed, but pixels are read as stored: save both upright, without the tag"
+        return Fault("exif", image, f"{differ}; {drawn}")
+    doubt = "pixels are read as stored, and nothing tells whether they agree then: save both upright, without the tag"
+    return Fault("exif", image, f"{differ}; {doubt}") if as_stored else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcnseg.data.dataset import Draw, Pixels
+from fcnseg.data.dataset import Draw, Labels, Pixels
 from fcnseg.shapes import VOID
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -16,6 +16,9 @@ import cv2
 
 FILL = (123, 116, 104)
 """Colour of pixels outside the image: ImageNet's mean, nearly zero once normalised."""
+
+GREY = 114
+"""Its average, for images of other than three channels."""
 
 
 class Augmentation:
@@ -28,8 +31,8 @@ class Augmentation:
         """Keeps the transforms in the order they are applied."""
         self.transforms, self.seed = tuple(transforms), seed
 
-    def __call__(self, image: Pixels, mask: Pixels, draw: Draw) -> tuple[Pixels, Pixels]:
-        """Returns the transformed image [h, w, 3] and mask [h, w]."""
+    def __call__(self, image: Pixels, mask: Labels, draw: Draw) -> tuple[Pixels, Labels]:
+        """Returns the transformed image [h, w, c] and mask [h, w]."""
         keys = np.random.SeedSequence([self.seed, draw.epoch, draw.index, draw.turn]).spawn(len(self.transforms))
         for transform, key in zip(self.transforms, keys, strict=True):
             generator = np.random.default_rng(key)
@@ -47,6 +50,7 @@ def transforms(
     flip: bool = False,
     jitter: float = 0.0,
     void: int = VOID,
+    channels: int = 3,
 ) -> list[A.BasicTransform]:
     """Lists the transforms in the order they are applied.
 
@@ -55,8 +59,9 @@ def transforms(
         scale: range of a random factor on both sides.
         crop: side of a random square; smaller images are filled up, with void in the mask.
         flip: mirror every other image.
-        jitter: strength of random brightness, contrast and saturation, 0..1.
+        jitter: strength of random brightness, contrast, saturation and, less, hue, 0..1; the last two of RGB alone.
         void: label of filled pixels.
+        channels: of the images; three are RGB.
 
     Raises:
         ValueError: a side or a factor that is not positive.
@@ -72,11 +77,13 @@ def transforms(
         limits = (scale[0] - 1, scale[1] - 1)
         chosen.append(A.RandomScale(limits, interpolation=cv2.INTER_LINEAR, **nearest, p=1))
     if crop is not None:
-        fill = {"border_mode": cv2.BORDER_CONSTANT, "fill": FILL, "fill_mask": void}
-        chosen.append(A.PadIfNeeded(crop, crop, position="random", **fill))
+        fill = {"fill": FILL if channels == 3 else GREY, "fill_mask": void}
+        chosen.append(A.PadIfNeeded(crop, crop, position="random", border_mode=cv2.BORDER_CONSTANT, **fill))
         chosen.append(A.RandomCrop(crop, crop))
     if flip:
         chosen.append(A.HorizontalFlip(p=0.5))
-    if jitter:
+    if jitter and channels != 3:
+        chosen.append(A.RandomBrightnessContrast(jitter, jitter, p=1))
+    elif jitter:
         chosen.append(A.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter, hue=0.1 * jitter, p=1))
     return chosen

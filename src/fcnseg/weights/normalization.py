@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,40 @@ def stated(
     if mean or std:
         raise ValueError("backbone.mean and backbone.std need backbone.normalization=caffe or torchvision")
     return None
+
+
+def settled(
+    stated: Normalization | None, own: Normalization | None, source: str, own_statistics: bool = False
+) -> Normalization:
+    """Decides between what somebody states of weights and what belongs to them.
+
+    Args:
+        stated: by the configuration or the recipe; None leaves it to the weights.
+        own: of the weights; None if they do not say.
+        source: the weights, named in errors.
+        own_statistics: whether the weights' own mean wins over a stated one that is merely its name's default.
+
+    Raises:
+        ValueError: nobody says, or the two contradict each other in channel order or scale.
+    """
+    if own is None and stated is None:
+        raise ValueError(
+            f"{source} does not say how its images were normalised: set backbone.normalization=caffe or torchvision, "
+            "and backbone.mean=[red,green,blue] where its mean differs"
+        )
+    if own is None or stated is None:
+        return cast(Normalization, stated or own)
+    if (own.order, own.scale) != (stated.order, stated.scale):
+        raise ValueError(
+            f"{source} was trained on {own.order.upper()} images on 0..{255 / own.scale:g}, but backbone.normalization "
+            f"says {stated.order.upper()} on 0..{255 / stated.scale:g}: leave backbone.normalization out, or set it to "
+            f"{'caffe' if own.order == 'bgr' else 'torchvision'}"
+        )
+    # Torchvision's name says nothing of the statistics (GoogLeNet has others than the rest); Caffe's is the mean that
+    # the authors subtract whatever the weights.
+    unspecific = stated.order == "rgb" or own_statistics
+    plain = any(widened(each, len(stated.mean)) == stated for each in NORMALIZATIONS.values())
+    return own if unspecific and plain else stated
 
 
 def _check_scale(name: str, result: Normalization) -> None:

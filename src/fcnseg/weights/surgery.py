@@ -4,7 +4,7 @@ Paper: Sec. 3.1
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,16 @@ def convolutionalize(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return weight.reshape(shape)
 
 
+LEFT_OVER = ("score", "upscore", "upsample", "scale_", "loss", "aux", "classifier", "fc")
+"""How layers of a file begin that a backbone may leave out: heads of classifiers, of other nets, auxiliary ones."""
+
+
 def fitted(
-    module: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], source: str
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    source: str,
+    left_over: Sequence[str] = LEFT_OVER,
 ) -> dict[str, Tensor]:
     """Finds a tensor for every parameter and statistic of the module, inner products reshaped to convolutions.
 
@@ -35,17 +43,19 @@ def fitted(
         tensors: what the source offers.
         names: {our layer: the source's layer}; tensors keep their last part (weight, bias, running_mean ...).
         source: named in errors.
+        left_over: beginnings of layers that the source may have besides; any other means that it is another net.
 
     Returns:
         A complete state, but for batch normalisation's counters, which old files lack.
 
     Raises:
-        ValueError: names every tensor that is missing or of another shape.
+        ValueError: names every tensor that is missing, of another shape, or has no place in the module.
     """
-    state, faults = {}, []
+    state, faults, used = {}, list[str](), set[str]()
     for name, parameter in module.state_dict().items():
         layer, _, kind = name.rpartition(".")
         key = f"{names.get(layer, layer)}.{kind}"
+        used.add(key)
         if kind == "num_batches_tracked":
             continue
         if key not in tensors:
@@ -55,6 +65,8 @@ def fitted(
             state[name] = _as_shape(tensors[key], tuple(parameter.shape))
         except ValueError as error:
             faults.append(f"{key}: {error}")
+    more = sorted({key.rpartition(".")[0] for key in set(tensors) - used if not key.startswith(tuple(left_over))})
+    faults += [f"{layer} has no place in it" for layer in more]
     if faults:
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise ValueError(f"{source} does not fit {type(module).__name__}: {shown}")

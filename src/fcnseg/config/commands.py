@@ -1,0 +1,91 @@
+"""Roots of the primaries in conf/: what each command can be told."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, OmegaConf
+
+from fcnseg.config.images import DataConfig
+from fcnseg.config.network import BackboneConfig, ModelConfig
+from fcnseg.config.training import (
+    EvaluationTrainerConfig,
+    ExperimentConfig,
+    LoggerConfig,
+    LossConfig,
+    OptimizerConfig,
+    RecipeConfig,
+    TrainerConfig,
+)
+
+Root = TypeVar("Root")
+
+
+@dataclass
+class TrainConfig:
+    """Root of train.yaml and of every experiment."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    row: str | None = None
+    """Row of the experiment that this run is."""
+    seed: int = 0
+    """Of everything random."""
+    init_from: str | None = None
+    """Run folder or checkpoint of the coarser net. Paper: Sec. 4.2."""
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of evaluate.yaml."""
+
+    checkpoint: str = MISSING
+    """A checkpoint that training wrote, or a run folder (then its last)."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Other data than the training's, wholly (data=...) or in part (data.root=...)."""
+    trainer: EvaluationTrainerConfig = field(default_factory=EvaluationTrainerConfig)
+
+
+@dataclass
+class CheckConfig:
+    """Root of check.yaml."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """What is checked, both its training and its validation images; data.workers read at the same time."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
+class ShowConfig(TrainConfig):
+    """Root of show.yaml: a training, of which the images are shown that it would see first."""
+
+    n: int = 16
+    """Number of images."""
+    split: str = "train"
+    """train, as augmented in training, or val."""
+    side: int = 256
+    """Longer side of each picture, pixels."""
+
+
+def resolved(config: Any, schema: type[Root]) -> Root:
+    """Returns a composed configuration as plain dataclasses.
+
+    Args:
+        config: a DictConfig, as Hydra composed it.
+        schema: one of the roots above.
+
+    Raises:
+        ValueError: a value that must be given is not.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ValueError(f"{missing[0]} must be set")
+    settings = OmegaConf.to_object(config)
+    assert isinstance(settings, schema)
+    return settings
