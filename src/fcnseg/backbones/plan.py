@@ -7,7 +7,6 @@ from functools import lru_cache
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap
 from fcnseg.geometry import IMAGE
 
-
 WORTH = 0.97
 """Share of a side that the window may have and still be worth its trouble."""
 
