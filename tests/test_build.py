@@ -13,6 +13,7 @@ from fcnseg import build
 from fcnseg.backbones import backbone_class
 from fcnseg.config import LoggerConfig
 from fcnseg.data.shapes import Shapes
+from fcnseg.recipe import departures
 from fcnseg.results import split_remarks
 from runs import SMALL, composed
 from tiny_voc import write_devkit
@@ -77,6 +78,18 @@ def test_training_images_are_varied_and_validation_images_are_not():
     assert train[0] == "LongestMaxSize"
     assert {"RandomScale", "RandomCrop", "HorizontalFlip", "ColorJitter"} <= set(train)
     assert (data.batch_size, data.batching, data.workers, data.replacement) == (2, "crop", 0, False)
+
+
+def test_the_papers_augmentation_mirrors_and_moves_whole_images():
+    config = composed(
+        "backbone=squeezenet", "recipe=cvpr2015", "model=fcn16s", "data.augment=paper", "optimizer.lr=1e-4"
+    )
+    data = build.build_data(config)
+    kinds = [type(each).__name__ for each in data.train.transform.transforms]
+    assert kinds == ["Affine", "HorizontalFlip"]
+    assert data.train.transform.transforms[0].translate_px == {"x": (-32, 32), "y": (-32, 32)}
+    assert data.val.transform.transforms == ()
+    assert "data.augment" in departures(config)
 
 
 def test_the_seed_decides_order_and_augmentation():

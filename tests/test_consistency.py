@@ -47,6 +47,7 @@ REFUSED = {
         r"the ImageNet weights of caffenet are Caffe's, .* or set it to caffe",
     ),
     "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
+    "an unknown augmentation": (["data.augment=mosaic"], r"data\.augment must be one of None, paper, not 'mosaic'"),
     "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),
     "an unknown way with leaks": (["data.overlap=ignore"], r"data\.overlap must be one of error, remove, allow, not"),
     "an unknown comparison": (["data.overlap_by=looks"], r"data\.overlap_by must be one of ids, contents, not 'looks'"),

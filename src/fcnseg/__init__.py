@@ -30,6 +30,7 @@ def create_model(
     std: Sequence[float] | None = None,
     in_channels: int = 3,
     batch_norm: str | None = None,
+    padding_mode: str = "window",
     learn_intermediate: bool = False,
     learn_final: bool = False,
 ) -> "FCN":
@@ -47,6 +48,7 @@ def create_model(
         std: likewise.
         in_channels: channels of the images.
         batch_norm: "frozen" or "batch"; None is frozen with weights, else batch.
+        padding_mode: "window" or "plain", the same function; see backbones.window.
         learn_intermediate: learn the upsampling between skips, as in the CVPR paper.
         learn_final: learn the upsampling to pixels.
 
@@ -65,7 +67,7 @@ def create_model(
     if name not in OUTPUT_STRIDES:
         raise ValueError(f"there is no model {name!r}; choose one of {', '.join(OUTPUT_STRIDES)}")
     statistics = batch_norm or ("batch" if weights in (None, "none") else "frozen")
-    trunk = backbone_class(backbone)(padding, None, dropout, in_channels, statistics)
+    trunk = backbone_class(backbone)(padding, None, dropout, in_channels, statistics, padding_mode)
     load_weights(trunk, weights, stated(normalization, mean, std, in_channels))
     return FCN(
         trunk,

@@ -16,7 +16,7 @@ from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
 from fcnseg.data.leaks import separated
-from fcnseg.data.transforms import Augmentation, transforms
+from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
@@ -53,6 +53,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         backbone.dropout,
         backbone.in_channels,
         backbone.batch_norm or ("frozen" if pretrained else "batch"),
+        backbone.padding_mode,
     )
     net = FCN(
         trunk,
@@ -150,8 +151,9 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
     varied = transforms(
         image_side=data.image_side,
         scale=scale_range(data),
+        shift=PAPER_SHIFT if data.augment == "paper" else 0,
         crop=data.crop,
-        flip=data.flip,
+        flip=data.flip or data.augment == "paper",
         jitter=data.jitter,
         void=void,
         channels=channels,

@@ -19,7 +19,7 @@ from fcnseg.build import (
 from fcnseg.config import DataConfig, TrainConfig
 from fcnseg.data.datamodule import BATCHINGS
 from fcnseg.data.leaks import COMPARISONS, OVERLAPS
-from fcnseg.data.transforms import transforms
+from fcnseg.data.transforms import AUGMENTS, transforms
 from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
@@ -58,11 +58,12 @@ def _check_choices(config: TrainConfig) -> None:
         ("data.batching", config.data.batching, BATCHINGS),
         ("data.overlap", config.data.overlap, OVERLAPS),
         ("data.overlap_by", config.data.overlap_by, COMPARISONS),
+        ("data.augment", config.data.augment, AUGMENTS),
         ("model.train", config.model.train, TRAINED),
         ("loss.reduction", config.loss.reduction, REDUCTIONS),
     ):
         if value not in choices:
-            raise ValueError(f"{key} must be one of {', '.join(choices)}, not {value!r}")
+            raise ValueError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
     rows = config.experiment.rows
     if config.row is not None and config.row not in rows:
         raise ValueError(f"row={config.row} is no row of this experiment; there are: {', '.join(rows) or 'none'}")

@@ -6,68 +6,25 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from fcnseg.weights.nets import (
+    AT_ONCE,
+    FCN32S,
+    NETS,
+    PYTORCH_FCN_MEAN,
+    UNKNOWN,
+    detected,
+    differences,
+    inputs_of,
+    layers_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-VGG = frozenset(f"conv{stage}_{i + 1}" for stage, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(count))
-VGG19 = VGG | {"conv3_4", "conv4_4", "conv5_4"}
-CAFFENET = frozenset(f"conv{number}" for number in range(1, 6))
-HIDDEN = frozenset({"fc6", "fc7"})
-INCEPTION = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
-GOOGLENET = frozenset({"conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"}) | {
-    f"inception_{module}/{path}"
-    for module in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
-    for path in INCEPTION
-}
-"""Layers of the published classifiers, without the last one."""
-
 AUXILIARY = ("loss1/", "loss2/")
 """How the layers of GoogLeNet begin that only its training needs: half of the file."""
-
-CAFFE_MEAN = "122.67892,116.66877,104.00699"
-"""Red, green and blue as the authors' nets subtract them, which is Caffe's default."""
-
-VGG_MEAN = "123.68,116.779,103.939"
-"""What VGG's authors subtract."""
-
-PYTORCH_FCN_MEAN = "122.67891434,116.66876762,104.00698793"
-"""What pytorch-fcn subtracts, with more digits."""
-
-
-class Net(NamedTuple):
-    """A published net, as its file shows it.
-
-    Attributes:
-        layers: layers that it must have.
-        mean: red, green and blue on 0..255 that its training subtracted.
-        marks: further layers that tell it from a net with the same layers.
-        classes: outputs of its score_fr; None where it has no such layer.
-    """
-
-    layers: frozenset[str]
-    mean: str = CAFFE_MEAN
-    marks: frozenset[str] = frozenset()
-    classes: int | None = None
-
-
-FCN32S = VGG | HIDDEN | {"score_fr"}
-
-NETS = {
-    "voc-fcn8s-atonce": Net(
-        FCN32S | {"score_pool4", "score_pool3"}, marks=frozenset({"scale_pool4", "scale_pool3"}), classes=21
-    ),
-    "voc-fcn8s": Net(FCN32S | {"score_pool4", "score_pool3"}, classes=21),
-    "voc-fcn16s": Net(FCN32S | {"score_pool4"}, classes=21),
-    "voc-fcn32s": Net(FCN32S, classes=21),
-    "voc-fcn-alexnet": Net(CAFFENET | HIDDEN | {"score_fr"}, classes=21),
-    "vgg16": Net(VGG | HIDDEN, VGG_MEAN, frozenset({"fc8"})),
-    "vgg19": Net(VGG19 | HIDDEN, VGG_MEAN, frozenset({"fc8"})),
-    "caffenet": Net(CAFFENET | HIDDEN, marks=frozenset({"fc8"})),
-    "googlenet": Net(GOOGLENET, "123,117,104"),
-}
-"""Nets that are told by their layers; a net stands before those whose layers it has too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,7 +60,7 @@ def convert(source: Path, target: Path, net: str | None = None, force: bool = Fa
         force: whether to write over a target that exists.
 
     Returns:
-        The metadata written: source, sha256, net, normalization, mean.
+        The metadata written: source, sha256, net, and of a known net normalization and mean.
 
     Raises:
         FileExistsError: the target exists, and ``force`` is not set.
@@ -117,27 +74,22 @@ def convert(source: Path, target: Path, net: str | None = None, force: bool = Fa
 
     check_target(target, force)
     tensors = read_source(source)
-    net = _checked(net, tensors, source) if net else detected(tensors)
-    mean = NETS[net].mean if net in NETS else CAFFE_MEAN
+    net = _told(net, tensors, source)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    metadata = {
-        "source": source.name,
-        "sha256": digest,
-        "net": net,
-        "normalization": "caffe",
-        "mean": mean if source.suffix == ".caffemodel" else PYTORCH_FCN_MEAN,
-    }
+    inputs = inputs_of(net, None if source.suffix == ".caffemodel" else PYTORCH_FCN_MEAN)
+    metadata = {"source": source.name, "sha256": digest, "net": net} | inputs
     kept = _report(tensors)
     write(kept, target, metadata)
-    print(f"net {net}, inputs BGR minus the mean (red, green, blue) {metadata['mean']}")
+    print(f"net {net}" + (f", inputs BGR minus the mean (red, green, blue) {inputs['mean']}" if inputs else ""))
     print(
         f"wrote {target}: {sum(tensor.numel() for tensor in kept.values()):,} numbers, {target.stat().st_size:,} bytes"
     )
-    if net == "unknown":
+    if not inputs:
         print(
-            "warning: the layers are those of no net that is known here, so the mean is only Caffe's default: name the "
-            "net with --net, or set backbone.normalization and backbone.mean where you use the file",
+            "warning: the layers are those of no net that is known here, so the file does not say how its inputs are "
+            "normalised: name the net with --net, or set backbone.normalization and backbone.mean where you use the "
+            "file",
             file=sys.stderr,
         )
     return metadata
@@ -192,25 +144,17 @@ def _plain(name: str, tensor: "Tensor", source: Path) -> "Tensor":
     return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
-def detected(tensors: Mapping[str, "Tensor"]) -> str:
-    """Returns the name of the net that has these layers: one of NETS, or "unknown".
-
-    Args:
-        tensors: {layer.weight: tensor, layer.bias: ...}.
-    """
-    layers = {name.rpartition(".")[0] for name in tensors}
-    convolutions = {layer for layer in layers if layer.startswith("conv")}
-    classes = len(tensors["score_fr.weight"]) if "score_fr.weight" in tensors else None
-    for name, net in NETS.items():
-        # VGG 19 has all of VGG 16's layers, and data sets other than VOC have other means.
-        if net.layers | net.marks <= layers and convolutions <= net.layers and classes == net.classes:
-            return name
-    return "unknown"
-
-
-def _checked(net: str, tensors: Mapping[str, "Tensor"], source: Path) -> str:
-    if lacking := sorted(NETS[net].layers - {name.rpartition(".")[0] for name in tensors}):
-        raise ValueError(f"{source} is not --net {net}: it lacks {', '.join(lacking)}")
+def _told(net: str | None, tensors: Mapping[str, "Tensor"], source: Path) -> str:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if net is None:
+        return detected(shapes)
+    said = differences(net, shapes)
+    if net == AT_ONCE and source.suffix == ".caffemodel" and (lacking := sorted(NETS[net].marks - layers_of(shapes))):
+        said.append(f"it lacks {', '.join(lacking)}, which only a port does without")
+    if said:
+        seen = detected(shapes)
+        remedy = "leave --net out" if seen == UNKNOWN else f"take --net {seen}, or leave it out"
+        raise ValueError(f"{source} is not --net {net}: {'; '.join(said)}: {remedy}")
     return net
 
 

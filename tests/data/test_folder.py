@@ -194,13 +194,17 @@ def test_folders_of_folders_are_refused_with_the_choices(tmp_path):
     for folder in ("images", "masks"):
         grey(tmp_path / folder / "train" / "a.png")
     said = refusal(ValueError, tmp_path)
-    assert "train has no image: data.train_split=all" in said
+    assert "train has no image: data.train_split=all, and data.val_split=0.25 leaves it none" in said
     assert "choose among all, train" in said
+    assert "val has no image: data.val_split=all: choose" in refusal(ValueError, tmp_path, "val", val="all")
 
 
 def test_a_fraction_that_leaves_nothing_says_so(root):
     said = refusal(ValueError, root, "val", val="0.0001")
-    assert "val has no image: data.train_split=all, and data.val_split=0.0001 leaves it none" in said
+    assert (
+        "val has no image: data.train_split=all, and data.val_split=0.0001 leaves it none: take another fraction, or choose"
+        in said
+    )
 
 
 def test_a_fraction_for_training_is_refused_with_the_remedy(root):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcnseg.data.dataset import Draw
-from fcnseg.data.transforms import FILL, GREY, Augmentation, transforms
+from fcnseg.data.transforms import FILL, GREY, PAPER_SHIFT, Augmentation, transforms
 
 VARIED = {"scale": (0.5, 1.7), "crop": 24, "flip": True, "jitter": 0.3}
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -81,6 +81,31 @@ def test_resizing_moves_image_and_mask_together(options, height, width, draw):
     for place in (rows, columns):
         image, mask = augmented(np.stack([place] * 3, axis=2), place, draw, **options)
         assert np.abs(image[..., 0].astype(int) - mask).max() <= 2
+
+
+@few
+@given(height=st.integers(1, 60), width=st.integers(1, 60), draw=draws, shift=st.integers(1, 40))
+def test_a_shift_moves_image_and_mask_together_by_whole_pixels(height, width, draw, shift):
+    image, labels = augmented(*places(height, width), draw, shift=shift)
+    assert labels.shape == (height, width)
+    kept = labels != 255
+    assert (image[~kept] == FILL).all()
+    rows, columns = np.nonzero(kept)
+    moves = {
+        (int(row), int(column))
+        for row, column in zip(rows - image[kept][:, 0], columns - image[kept][:, 1], strict=True)
+    }
+    assert len(moves) <= 1
+    for row, column in moves:
+        assert max(abs(row), abs(column)) <= shift
+        assert len(rows) == (height - abs(row)) * (width - abs(column))
+
+
+def test_shifts_of_the_paper_reach_both_ends():
+    image, mask = places(80, 90)
+    moves = [np.argwhere(augmented(image, mask, Draw(0, epoch), shift=PAPER_SHIFT)[1] != 255) for epoch in range(400)]
+    tops = {int(kept[:, 0].min()) for kept in moves} | {-(79 - int(kept[:, 0].max())) for kept in moves}
+    assert (min(tops), max(tops)) == (-32, 32)
 
 
 def test_jitter_changes_the_colours_and_not_the_mask():

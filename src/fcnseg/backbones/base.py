@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Layer, Sum, Tap, conv_depth, grid_after, named_layers
+from fcnseg.backbones.plan import Plan, plans
+from fcnseg.backbones.window import Borders, run
 from fcnseg.geometry import IMAGE, Grid
 from fcnseg.shapes import Features, Images
 from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization, widened
@@ -16,6 +18,9 @@ from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization, wide
 Padding = int | str
 """Zeros around the image in pixels, or "same"."""
 
+
+PADDING_MODES = ("window", "plain")
+"""What padding_mode may say: the same function computed where the image is seen, or everywhere."""
 
 BATCH_NORMS = ("frozen", "batch")
 """What batch_norm may say: the statistics of the weights, or those of each batch."""
@@ -76,6 +81,7 @@ class Backbone(nn.Module):
         dropout: float | None = None,
         in_channels: int = 3,
         batch_norm: str = "frozen",
+        padding_mode: str = "window",
     ) -> None:
         """Builds the layers with He-initialised filters and zero biases.
 
@@ -86,10 +92,11 @@ class Backbone(nn.Module):
             in_channels: channels of the images.
             batch_norm: "frozen" normalises with the statistics of the weights in training too, so that images do not
                 depend on their batch; "batch" with those of each batch.
+            padding_mode: "window" leaves out what the padding makes of itself, "plain" computes all of it; see window.
 
         Raises:
             ValueError: a padding that is neither "same" nor a number of pixels, dropout outside 0..1, no channels, or
-                an unknown batch_norm.
+                an unknown batch_norm or padding_mode.
         """
         super().__init__()
         padding = self.padding_default if padding is None else padding
@@ -100,11 +107,16 @@ class Backbone(nn.Module):
             raise ValueError(f"backbone.dropout must be at least 0 and below 1, not {dropout}")
         if in_channels < 1:
             raise ValueError(f"backbone.in_channels must be at least 1, not {in_channels}")
-        if batch_norm not in BATCH_NORMS:
-            raise ValueError(f"backbone.batch_norm must be one of {', '.join(BATCH_NORMS)}, not {batch_norm!r}")
-        self.in_channels, self.batch_norm = in_channels, batch_norm
+        for key, value, choices in (
+            ("batch_norm", batch_norm, BATCH_NORMS),
+            ("padding_mode", padding_mode, PADDING_MODES),
+        ):
+            if value not in choices:
+                raise ValueError(f"backbone.{key} must be one of {', '.join(choices)}, not {value!r}")
+        self.in_channels, self.batch_norm, self.padding_mode = in_channels, batch_norm, padding_mode
+        self._borders = Borders()
         first, *others = self.make_layers(padding, dropout)
-        self.layers: Sequence[Layer] = (replace(cast(Conv, first), inputs=in_channels), *others)
+        self.layers: tuple[Layer, ...] = (replace(cast(Conv, first), inputs=in_channels), *others)
         for layer in named_layers(self.layers):
             self.add_module(layer.name, layer.module())
         self.mean: Tensor
@@ -206,9 +218,27 @@ class Backbone(nn.Module):
         inputs = self.normalize(images)
         if sizes is not None:
             inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
-        features: dict[int, Features] = {}
-        self._run(self.layers, Features(inputs, IMAGE), features)
+        plans = self._plans(inputs.shape[2], inputs.shape[3])
+        if plans is None:
+            features: dict[int, Features] = {}
+            self._run(self.layers, Features(inputs, IMAGE), features)
+            return features
+        layers = self.layers[: plans[0].layers]
+        modules = [None if isinstance(layer, Tap) else self.get_submodule(cast(Conv, layer).name) for layer in layers]
+        whole, features = run(modules, layers, inputs, plans, self._borders)
+        self._run(self.layers[len(layers) :], whole, features)
         return features
+
+    def window_layers(self, height: int, width: int) -> int:
+        """Returns how many layers are computed in the exact window for images of this size; 0 without it."""
+        planned = self._plans(height, width)
+        return planned[0].layers if planned else 0
+
+    def _plans(self, height: int, width: int) -> tuple[Plan, Plan] | None:
+        """Plans the exact window; None where all is computed."""
+        if self.padding_mode == "plain" or (self.batch_norm == "batch" and self.training):
+            return None
+        return plans(self.layers, height, width)
 
     def _run(self, layers: Sequence[Layer], source: Features, taps: dict[int, Features]) -> Tensor:
         tensor, grid = source

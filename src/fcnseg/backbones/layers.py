@@ -7,6 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from fcnseg.backbones.dense import DenseConv2d
 from fcnseg.geometry import Grid
 
 
@@ -24,6 +25,7 @@ class Conv:
         groups: number of groups into which the channels are split.
         bias: whether it adds a bias; before batch normalisation none is needed.
         relu: whether a ReLU follows at once.
+        dense: whether it was an inner product (fc6, fc7): on a processor it is computed as one.
     """
 
     name: str
@@ -35,10 +37,11 @@ class Conv:
     groups: int = 1
     bias: bool = True
     relu: bool = True
+    dense: bool = False
 
     def module(self) -> nn.Module:
         """Builds the convolution; its ReLU has no parameters and is applied by the backbone."""
-        return nn.Conv2d(
+        return (DenseConv2d if self.dense else nn.Conv2d)(
             self.inputs, self.outputs, self.kernel, self.stride, self.padding, groups=self.groups, bias=self.bias
         )
 

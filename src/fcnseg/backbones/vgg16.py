@@ -76,8 +76,8 @@ def vgg_layers(
         yield MaxPool(f"pool{stage}")
         if stage in (3, 4):
             yield Tap(outputs)
-    yield Conv("fc6", inputs, HIDDEN, 7, padding=3 if padding == "same" else 0)
+    yield Conv("fc6", inputs, HIDDEN, 7, padding=3 if padding == "same" else 0, dense=True)
     yield Dropout("drop6", dropout)
-    yield Conv("fc7", HIDDEN, HIDDEN, 1)
+    yield Conv("fc7", HIDDEN, HIDDEN, 1, dense=True)
     yield Dropout("drop7", dropout)
     yield Tap(HIDDEN)

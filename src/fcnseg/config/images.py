@@ -91,6 +91,8 @@ class DataConfig:
     """Range of random scaling."""
     flip: bool = pinned("data.flip")
     """Mirror half of the training images. Paper: Sec. 4.3."""
+    augment: str | None = pinned("data.augment")
+    """paper: mirror half of the images, move each by up to 32 pixels; null: neither by itself. Paper: Sec. 4.3."""
     jitter: float = pinned("data.jitter")
     """Random brightness, contrast and, of RGB, saturation and hue, 0..1."""
     workers: int = 2

@@ -54,8 +54,10 @@ def open_split(
         # By the id alone, so that further images move none of those that are there to the other side.
         pairs = [pair for pair in pairs if (_place(pair.name) < share) == (part == "val")]
     if not pairs:
-        left = f", and data.val_split={val_split} leaves it none" if share is not None else ""
-        report(Fault("empty", homes.images, f"{part} has no image: data.{key}={split}{left}; {_choices(homes, root)}"))
+        left = (
+            f", and data.val_split={val_split} leaves it none: take another fraction, or" if share is not None else ":"
+        )
+        report(Fault("empty", homes.images, f"{part} has no image: data.{key}={split}{left} {_choices(homes, root)}"))
     return ImageFiles(pairs, names, legend=legend, channels=channels)
 
 
@@ -88,7 +90,7 @@ def _pairs(homes: Homes, root: Path, key: str, split: str, report: Report) -> li
         ids = read_ids(root / split, report)
         return pair_up(homes, sorted({str(PurePosixPath(name).parent) for name in ids}), ids, stated, report)
     if split != ALL and not (homes.images / split).is_dir():
-        raise FileNotFoundError(f"{stated} is no folder in {homes.images} and no list (.txt); {_choices(homes, root)}")
+        raise FileNotFoundError(f"{stated} is no folder in {homes.images} and no list (.txt): {_choices(homes, root)}")
     return pair_up(homes, ["." if split == ALL else split], None, stated, report)
 
 

@@ -21,6 +21,13 @@ GREY = 114
 """Its average, for images of other than three channels."""
 
 
+PAPER_SHIFT = 32
+"""Largest translation that the paper tried, in pixels: one cell of its coarsest map."""
+
+AUGMENTS = (None, "paper")
+"""What data.augment may say."""
+
+
 class Augmentation:
     """Random transforms, each with a generator of its own that depends on (seed, epoch, index, turn) alone.
 
@@ -46,6 +53,7 @@ def transforms(
     *,
     image_side: int | None = None,
     scale: tuple[float, float] | None = None,
+    shift: int = 0,
     crop: int | None = None,
     flip: bool = False,
     jitter: float = 0.0,
@@ -57,6 +65,7 @@ def transforms(
     Args:
         image_side: the longer side is resized to this many pixels; None leaves images as they are.
         scale: range of a random factor on both sides.
+        shift: largest random translation in pixels, along each side; what moves in is void. Paper: Sec. 4.3.
         crop: side of a random square; smaller images are filled up, with void in the mask.
         flip: mirror every other image.
         jitter: strength of random brightness, contrast, saturation and, less, hue, 0..1; the last two of RGB alone.
@@ -76,8 +85,11 @@ def transforms(
     if scale is not None:
         limits = (scale[0] - 1, scale[1] - 1)
         chosen.append(A.RandomScale(limits, interpolation=cv2.INTER_LINEAR, **nearest, p=1))
+    fill = {"fill": FILL if channels == 3 else GREY, "fill_mask": void}
+    if shift:
+        moved = {"translate_px": {"x": (-shift, shift), "y": (-shift, shift)}, "interpolation": cv2.INTER_NEAREST}
+        chosen.append(A.Affine(**moved, mask_interpolation=cv2.INTER_NEAREST, **fill, p=1))
     if crop is not None:
-        fill = {"fill": FILL if channels == 3 else GREY, "fill_mask": void}
         chosen.append(A.PadIfNeeded(crop, crop, position="random", border_mode=cv2.BORDER_CONSTANT, **fill))
         chosen.append(A.RandomCrop(crop, crop))
     if flip:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fcnseg.weights.slots import slots
+from fcnseg.weights.slots import fill, slots
 from fcnseg.weights.wire import FIXED32, FIXED64, STRETCH, VARINT, WIDTHS, Bytes, Field, expect, fields, integers, text
 
 KINDS = ("weight", "bias")
@@ -32,8 +32,9 @@ _LAYERS = {2: _Generation(4, 5, 6, 14), 100: _Generation(1, 2, 7, b"InnerProduct
 _LEGACY_DIMS, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8
 _DIM = 1
 
-# A tiny blob or dimension takes forty times its bytes in the file, so a file of nothing else must be stopped.
-_MAX_BLOBS, _MAX_BLOBS_OF_LAYER, _MAX_DIMS = 20_000, 64, 32
+# A tiny blob or dimension takes thirty times its bytes in the file, so a file of nothing else must be stopped.
+_MAX_BLOBS, _MAX_BLOBS_OF_LAYER, _MAX_DIMS = 2048, 64, 32
+_SMALL = 4096
 
 
 def read_caffemodel(path: str | Path) -> dict[str, list[np.ndarray]]:
@@ -169,7 +170,9 @@ def _shaped(values: Mapping[int, bytearray], shape: list[int] | None, blob: Fiel
     if min(shape, default=1) < 1 or math.prod(shape) != flat.size:
         raise ValueError(f"byte {blob.at}: a blob of shape {shape} cannot hold {flat.size} values")
     with np.errstate(over="ignore"):
-        return flat.astype(np.float32, copy=False).reshape(shape)
+        shaped = flat.astype(np.float32, copy=False).reshape(shape)
+    # A view keeps the buffer alive, whose objects are larger than a small blob's values.
+    return shaped.copy() if shaped.nbytes < _SMALL else shaped
 
 
 # ---- using what was read
@@ -181,11 +184,12 @@ def blobs_as_tensors(blobs: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Ten
     Args:
         blobs: {layer: blobs}; the tensors share their memory where they can.
     """
-    return {
-        f"{layer}.{KINDS[index] if index < len(KINDS) else f'blob{index}'}": _tensor(value)
-        for layer, values in blobs.items()
-        for index, value in enumerate(values)
-    }
+    layers = {layer: _by_kind(values) for layer, values in blobs.items()}
+    return {f"{layer}.{kind}": tensor for layer, kinds in layers.items() for kind, tensor in kinds.items()}
+
+
+def _by_kind(blobs: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    return {KINDS[i] if i < len(KINDS) else f"blob{i}": _tensor(value) for i, value in enumerate(blobs)}
 
 
 def _tensor(value: np.ndarray) -> Tensor:
@@ -208,26 +212,4 @@ def load_blobs(model: nn.Module, blobs: Mapping[str, Sequence[np.ndarray]], *, i
         ValueError: lists all layers that are missing, that the model does not have, or that do not fit; the model
             is left as it was.
     """
-    places = list(slots(model))
-    by_layer = {layer: slot for slot in places for layer in slot.layers}
-    state: dict[str, Tensor] = {}
-    filled, unknown, faults = set[str](), list[str](), list[str]()
-    for layer in (layer for layer in blobs if layer not in ignore):
-        slot = by_layer.get(layer)
-        if slot is None:
-            unknown.append(layer)
-        elif slot.name in filled:
-            faults.append(f"{layer} is a second layer for {slot.name}")
-        else:
-            filled.add(slot.name)
-            fitting, said = slot.fit([_tensor(value) for value in blobs[layer]])
-            state |= {f"{slot.name}.{kind}": tensor for kind, tensor in fitting.items()}
-            faults += [f"{layer}{fault}" for fault in said]
-    missing = [slot for slot in places if slot.fixed is None and slot.name not in filled]
-    if lacking := [slot.name for slot in missing if not any(layer in ignore for layer in slot.layers)]:
-        faults.append(f"missing layers: {', '.join(lacking)}")
-    if unknown:
-        faults.append(f"{type(model).__name__} has no layers {', '.join(unknown)} (ignore= leaves layers out)")
-    if faults:
-        raise ValueError(f"the blobs do not fit {type(model).__name__}: {'; '.join(faults)}")
-    model.load_state_dict(state, strict=False)
+    fill(model, {layer: _by_kind(values) for layer, values in blobs.items()}, slots(model), ignore)

@@ -1,6 +1,5 @@
 """Reads tensors from files without ever running code that a file carries."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fcnseg.weights.caffe import blobs_as_tensors, read_caffemodel
+from fcnseg.weights.nets import detected, inputs_of
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 """Endings of files that torch.save wrote."""
@@ -22,7 +22,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Returns:
         The tensors by name, on the CPU, and the file's metadata (empty where the format has none; of a caffemodel
-        no more than that its inputs are normalised as Caffe's).
+        which net it is by its layers and, if it is a known one, how its inputs are normalised).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -33,7 +33,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix == ".caffemodel":
-        return blobs_as_tensors(read_caffemodel(path)), {"normalization": "caffe"}
+        tensors = blobs_as_tensors(read_caffemodel(path))
+        net = detected({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        return tensors, {"net": net} | inputs_of(net)
     if path.suffix not in PICKLED:
         endings = ", ".join((".safetensors", *PICKLED, ".caffemodel"))
         raise ValueError(f"{path} is no weights file that can be read: its name must end in one of {endings}")
@@ -55,16 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OSError,
-    ) as error:
+    except Exception as error:
+        # What torch's reader raises depends on where it trips: struct.error, AssertionError, KeyError and a dozen more.
         raise ValueError(
             f"{path} cannot be read as tensors and plain containers: it is damaged, or holds code, which is never run. "
             f"Torch says {type(error).__name__}: {(str(error) or 'nothing').splitlines()[0]}"

@@ -3,17 +3,18 @@
 Paper: Sec. 4.2
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from fcnseg.weights.caffe import load_blobs
 from fcnseg.weights.files import read_checkpoint, read_tensors
+from fcnseg.weights.nets import AT_ONCE, NETS
 from fcnseg.weights.normalization import Normalization, from_metadata
 from fcnseg.weights.released import RELEASED, released_file
-from fcnseg.weights.slots import FINAL_UPSCORES, SKIP_UPSCORES
+from fcnseg.weights.slots import COUNTER, FINAL_UPSCORES, Slot, fill, is_bilinear, slots
 
 WEIGHTS_FILES = (".caffemodel", ".safetensors", ".pth", ".pt", ".bin")
 """Endings of files that hold weights alone, unlike a checkpoint of ours, which says what net it holds."""
@@ -97,12 +98,28 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
     faults = [
         ("lacks", missing),
         ("has layers unknown to the finer net:", left_over),
+        ("has learned upsampling, which model.learn_intermediate=true takes over:", _dropped(stage.state, ours)),
         ("has other shapes in", shapes),
     ]
     said = "; ".join(f"{what} {', '.join(names[:4])}" for what, names in faults if names)
     if said:
         raise ValueError(f"init_from={stage.path} is not the coarser form of this net: it {said}")
     model.load_state_dict(fitting, strict=False)
+
+
+def _dropped(state: Mapping[str, Tensor], ours: Collection[str]) -> list[str]:
+    """Names learned upsampling between the coarser net's skips that the finer net computes without weights."""
+    final = f"{_final_upsampling({name.rpartition('.')[0] for name in state})}.weight"
+    upsampling = {name: value for name, value in state.items() if name.startswith("upsample") and name != final}
+    return [name for name, value in upsampling.items() if name not in ours and not is_bilinear(value)]
+
+
+def _final_upsampling(layers: Collection[str]) -> str | None:
+    """Returns our name of the upsampling to pixels in a net of these layers: the one of the smallest stride."""
+    strides = [int(number) for layer in layers if (number := layer.removeprefix("upsample")) != layer]
+    skips = [2 ** int(number) for layer in layers if (number := layer.removeprefix("score_pool")) != layer]
+    # Where the last upsampling is fixed it is not among the layers, and the smallest one there is between skips.
+    return next((f"upsample{stride}" for stride in strides if stride <= min(skips, default=stride)), None)
 
 
 def published_file(init_from: str) -> Path | None:
@@ -136,18 +153,55 @@ def start_from_published(model: nn.Module, path: Path, new_layers: Iterable[str]
         ValueError: it cannot be read, or does not fit; the model is left as it was.
     """
     tensors, metadata = read_tensors(path)
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
-    blobs = {
-        layer: [tensors[f"{layer}.{kind}"].numpy() for kind in ("weight", "bias") if f"{layer}.{kind}" in tensors]
-        for layer in layers
-    }
-    lacking = {layer for layer in new_layers if layer not in blobs and not layer.startswith("upsample")}
-    ignore = lacking | ({*FINAL_UPSCORES, *SKIP_UPSCORES.values()} if lacking else set())
+    layers = _by_layer(tensors, path)
+    _check_factors(model, path, layers, metadata)
+    places = list(slots(model, batch_norm=True))
+    lacking = {layer for layer in new_layers if layer not in layers and not layer.startswith("upsample")}
     try:
-        load_blobs(model, blobs, ignore=ignore)
+        fill(model, layers, places, lacking | _upscores(layers, places) if lacking else ())
     except ValueError as error:
         raise ValueError(
             f"init_from={path} is neither this net nor its coarser form (weights of a classifier alone go to "
             f"backbone.weights): {error}"
         ) from error
     return from_metadata(metadata)
+
+
+def _by_layer(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == COUNTER:
+            continue
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_floating_point()
+        # A tensor of stride 0 may claim any size; its file does not hold as much.
+        if not (dense and tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()):
+            raise ValueError(f"init_from={path}: {name!r} is no plain tensor of floats: take it out of the file")
+        layers.setdefault(layer or name, {})[kind] = tensor.detach()
+    return layers
+
+
+def _upscores(layers: Collection[str], places: Iterable[Slot]) -> set[str]:
+    """Returns the upsampling to leave out of a coarser file: its last one, and all that it has not."""
+    finals = {*FINAL_UPSCORES, _final_upsampling(layers) or "upscore"}
+    offered = set(layers) - finals
+    upsampling = [slot for slot in places if slot.name.startswith("upsample")]
+    absent = [slot.layers for slot in upsampling if offered.isdisjoint((slot.name, *slot.layers))]
+    return finals.union(*absent)
+
+
+def _check_factors(model: nn.Module, path: Path, layers: Collection[str], metadata: Mapping[str, Any]) -> None:
+    net, scales = metadata.get("net"), getattr(model, "scales", {})
+    at_once = net == AT_ONCE or any(layer.startswith("scale_") for layer in layers)
+    if at_once and not scales:
+        raise ValueError(
+            f"init_from={path} is a net with factors on its skips, which this one lacks: take model=fcn8s_atonce, or "
+            "set model.scales"
+        )
+    caffe = ".caffemodel" in (path.suffix, Path(metadata.get("source", "")).suffix)
+    skips = any(layer.startswith("score_pool") for layer in layers)
+    if scales and skips and not at_once and (caffe or net in NETS):
+        raise ValueError(
+            f"init_from={path} is a net without factors on its skips, but model.scales={list(scales.values())}: "
+            "set model.scales=[], or take the file of an at-once net"
+        )

@@ -1,0 +1,196 @@
+"""The exact window: the padded net without computing what the padding makes of itself.
+
+Around the image the authors' nets lay 100 zeros. Far from the image, and far from the canvas' edge, every layer then
+holds one value per channel: c' = relu(b + sum(W) c), starting from c = 0. So each layer keeps a = x - c instead of x.
+Where neither image nor edge is seen a is zero, zero padding of a is the constant field, and a layer becomes
+
+    a' = relu(W * a + b') - relu(b') = max(W * a + b' - c', -c')    with b' = b + sum(W) c and c' = relu(b'),
+
+computed on the window of cells that see the image, and nowhere else. The constant field ends at the canvas' edge, where
+the next convolution meets zeros; what that does to the outermost cells does not depend on the image. It is read off
+a small canvas of the same edges without an image, whose middle is repeated as often as the large one needs.
+
+Two trains of cells thus grow through the layers: the window from the image outwards, the edge from the canvas inwards.
+As long as they are apart the result is exact; before they meet, all three parts are laid together, and what follows is
+computed as ever. Rows and columns are planned apart, from the layers' kernels, strides and paddings alone.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap
+from fcnseg.backbones.plan import Plan, Span
+from fcnseg.geometry import IMAGE
+from fcnseg.shapes import Features
+
+
+@dataclass(frozen=True)
+class Field:
+    """A map in the window: a constant per channel, and what the image adds to it.
+
+    Attributes:
+        a: [n, c, rows, columns] of the window.
+        c: [1, c, 1, 1].
+    """
+
+    a: Tensor
+    c: Tensor
+
+
+def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Span, Span]]) -> Field:
+    """Computes one layer in the window.
+
+    Args:
+        module: the layer's.
+        layer: its record.
+        field: the map before it.
+        sides: the cells before and after the layer, of rows and of columns.
+    """
+    if isinstance(layer, MaxPool):
+        a = functional.max_pool2d(_padded(field.a, layer, sides), layer.kernel, layer.stride)
+        return Field(a, field.c)
+    if isinstance(layer, LocalResponseNorm):
+        c = module(field.c)
+        return Field(module(field.a + field.c) - c, c)
+    if isinstance(layer, BatchNorm):
+        before = module(field.c)
+        a, relu = module(field.a + field.c) - before, layer.relu
+        return _rectified(a, before) if relu else Field(a, before)
+    assert isinstance(layer, Conv)
+    conv = cast(nn.Conv2d, module)
+    constants = field.c.expand(-1, -1, layer.kernel, layer.kernel)
+    before = functional.conv2d(constants, conv.weight, conv.bias, groups=layer.groups)
+    after = functional.relu(before) if layer.relu else before
+    bias = (before - after).flatten() if layer.relu else None
+    a = functional.conv2d(_padded(field.a, layer, sides), conv.weight, bias, layer.stride, groups=layer.groups)
+    return Field(torch.maximum(a, -after) if layer.relu else a, after)
+
+
+def _rectified(a: Tensor, before: Tensor) -> Field:
+    after = functional.relu(before)
+    return Field(torch.maximum(a + (before - after), -after), after)
+
+
+def _padded(a: Tensor, layer: Conv | MaxPool, sides: Sequence[tuple[Span, Span]]) -> Tensor:
+    """Lays zeros around the window, or cuts it, so that the layer without padding gives the cells that are wanted."""
+    amounts = []
+    for before, after in reversed(sides):  # torch pads columns first
+        first = layer.stride * after.start - layer.padding
+        behind = layer.stride * (after.stop - 1) - layer.padding + layer.kernel
+        amounts += [before.start - first, behind - before.stop]
+    return functional.pad(a, amounts)
+
+
+def edges(modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """Computes the small canvas without an image.
+
+    Args:
+        modules: of the layers; None for taps.
+        layers: those after the first one.
+        c: [1, c, 1, 1], the constant field that the first layer leaves.
+        canvas: rows and columns.
+    """
+    tensor = c.expand(-1, -1, *canvas).contiguous(memory_format=torch.channels_last)
+    for module, layer in zip(modules, layers, strict=True):
+        if module is not None:
+            tensor = module(tensor)
+            tensor = functional.relu(tensor) if isinstance(layer, Conv | BatchNorm) and layer.relu else tensor
+    return tensor
+
+
+def laid_together(field: Field, border: Tensor, rows: Plan, columns: Plan) -> Tensor:
+    """Returns the whole map: edges, constants and window."""
+    at = [torch.tensor(side.cells, device=border.device) for side in (rows, columns)]
+    whole = border.index_select(2, at[0]).index_select(3, at[1])
+    spans = columns.spans[-1], rows.spans[-1]
+    amounts = [amount for span in spans for amount in (span.start, span.size - span.stop)]
+    return whole + functional.pad(field.a, amounts)
+
+
+class Borders:
+    """The small canvases' last maps, kept at inference until the weights change."""
+
+    def __init__(self, most: int = 64) -> None:
+        """Keeps up to ``most`` of them."""
+        self.most = most
+        self._kept: dict[Hashable, Tensor] = {}
+        self._weights: Hashable = None
+
+    def __len__(self) -> int:
+        """Number of maps that are kept."""
+        return len(self._kept)
+
+    def get(
+        self, modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tensor, plans: tuple[Plan, Plan]
+    ) -> Tensor:
+        """Returns the map for these plans; computed anew, and not kept, where gradients are recorded.
+
+        Args:
+            modules: of all planned layers; None for taps.
+            layers: their records.
+            c: [1, c, 1, 1], the constant field that the first layer leaves.
+            plans: of rows and columns.
+        """
+        canvas = plans[0].canvas, plans[1].canvas
+        weights = None if torch.is_grad_enabled() else _state_of(modules)
+        if weights is None:
+            return edges(modules[1:], layers[1:], c, canvas)
+        if weights != self._weights:
+            self._kept.clear()
+            self._weights = weights
+        key = (len(layers), canvas, c.dtype, torch.is_autocast_enabled(c.device.type))
+        if key not in self._kept:
+            if len(self._kept) >= self.most:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = edges(modules[1:], layers[1:], c, canvas)
+        return self._kept[key]
+
+
+def _state_of(modules: Sequence[nn.Module | None]) -> Hashable:
+    """Returns what changes when a weight does; None where torch does not tell."""
+    tensors = [
+        tensor for module in modules if module is not None for tensor in (*module.parameters(), *module.buffers())
+    ]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+
+def run(
+    modules: Sequence[nn.Module | None],
+    layers: Sequence[Layer],
+    inputs: Tensor,
+    plans: tuple[Plan, Plan],
+    borders: Borders,
+) -> tuple[Features, dict[int, Features]]:
+    """Computes the planned layers.
+
+    Args:
+        modules: of the planned layers; None for taps.
+        layers: their records.
+        inputs: [n, c, h, w], normalised images without padding.
+        plans: of rows and columns, for the same number of layers.
+        borders: keeps the small canvases' maps.
+
+    Returns:
+        The whole map after the last planned layer, and the tapped maps by stride, those before the last layer as
+        windows, which begin later than the canvas.
+    """
+    rows, columns = plans
+    field, grid = Field(inputs, inputs.new_zeros(1, inputs.shape[1], 1, 1)), IMAGE
+    edge, taps = inputs, dict[int, Features]()
+    for at, (module, layer) in enumerate(zip(modules, layers, strict=True)):
+        if isinstance(layer, Conv | MaxPool):
+            grid = grid.conv(layer.kernel, layer.stride, layer.padding)
+        if module is not None:
+            field = step(module, layer, field, [(side.spans[at], side.spans[at + 1]) for side in plans])
+        elif isinstance(layer, Tap):
+            taps[grid.stride] = Features(field.a + field.c, grid.crop(rows.spans[at].start))
+        if at == 0:
+            edge = borders.get(modules, layers, field.c, plans)
+    return Features(laid_together(field, edge, rows, columns), grid), taps

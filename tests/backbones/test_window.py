@@ -1,0 +1,179 @@
+"""The exact window computes what the plain padded net computes: outputs, gradients, any size, any batch."""
+
+import copy
+
+import pytest
+import torch
+
+from fcnseg.backbones import backbone_class
+from fcnseg.backbones.window import Borders
+from fcnseg.fcn import FCN
+
+PADDED = ("vgg16", "vgg19", "vgg16_bn", "caffenet", "alexnet")
+SIZES = [(375, 500), (64, 67), (1, 1), (130, 33), (97, 301)]
+
+
+def noise(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def moved(net):
+    """Gives biases and statistics values that leave a trace far from the image."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+            torch.nn.init.normal_(module.bias, std=0.3)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
+    for layer in net.score_layers:
+        torch.nn.init.normal_(layer.weight)
+    return net
+
+
+def pair(name, narrow, stride=8):
+    """The same net twice: by the window, and plain."""
+    window = moved(FCN(narrow(name)(100, dropout=0.0), 4, stride).double())
+    plain = copy.deepcopy(window)
+    plain.backbone.padding_mode = "plain"
+    return window, plain
+
+
+def difference(ours, theirs):
+    return float(((ours - theirs).abs().max() / theirs.abs().max()).detach())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PADDED)
+def test_outputs_and_gradients_are_those_of_the_plain_net(name, size, narrow):
+    window, plain = pair(name, narrow)
+    images, weights = noise(2, 3, *size), torch.randn(2, 4, *size, dtype=torch.float64)
+    outputs = [net(images) for net in (window, plain)]
+    assert difference(*outputs) < 1e-12
+    for output in outputs:
+        (output * weights).sum().backward()
+    expected = dict(plain.named_parameters())
+    assert max(difference(p.grad, expected[name].grad) for name, p in window.named_parameters()) < 1e-12
+    assert window.backbone.window_layers(*size) > 5
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+@pytest.mark.parametrize("side", range(60, 92))
+def test_every_remainder_of_the_side_rounds_as_the_plain_net_does(stride, side, narrow):
+    window, plain = pair("vgg16", narrow, stride)
+    with torch.inference_mode():
+        assert difference(window.eval()(noise(1, 3, side, 75)), plain.eval()(noise(1, 3, side, 75))) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["vgg16", "caffenet"])
+def test_single_precision_is_within_the_windows_tolerance(name, narrow):
+    window, plain = (net.float().eval() for net in pair(name, narrow))
+    with torch.inference_mode():
+        assert difference(window(noise(1, 3, 100, 120)), plain(noise(1, 3, 100, 120))) < 5e-5
+
+
+def test_a_batch_equals_its_images_one_by_one(narrow):
+    window, _ = pair("vgg16", narrow)
+    images = noise(3, 3, 80, 61)
+    with torch.inference_mode():
+        together = window.eval()(images)
+        assert all(difference(together[i : i + 1], window(images[i : i + 1])) < 1e-12 for i in range(3))
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_windowed_maps_are_cut_from_the_plain_ones(name, narrow):
+    window, plain = (net.backbone.eval() for net in pair(name, narrow))
+    images = noise(1, 3, 90, 75)
+    with torch.inference_mode():
+        ours, theirs = window(images), plain(images)
+    for stride, feature in ours.items():
+        first = theirs[stride].grid.crop_to(feature.grid)
+        rows, columns = feature.tensor.shape[2:]
+        cut = theirs[stride].tensor[:, :, first : first + rows, first : first + columns]
+        assert feature.grid == theirs[stride].grid.crop(first)
+        assert difference(feature.tensor, cut) < 1e-12
+    assert any(ours[stride].tensor.shape != theirs[stride].tensor.shape for stride in ours)
+
+
+# ---- the border that is kept
+
+
+def test_the_border_is_computed_once_and_dropped_when_weights_change(narrow):
+    window, plain = pair("vgg16", narrow)
+    images, kept = noise(1, 3, 90, 70), window.backbone._borders
+    for _ in range(2):
+        with torch.inference_mode():
+            assert difference(window.eval()(images), plain.eval()(images)) < 1e-12
+    assert len(kept) == 1
+    with torch.no_grad():
+        for net in (window, plain):
+            net.backbone.conv2_1.bias += 1
+    with torch.inference_mode():
+        assert difference(window(images), plain(images)) < 1e-12
+        window(noise(1, 3, 91, 70))
+    assert len(kept) == 2
+
+
+def test_equal_remainders_share_a_border(narrow):
+    window, _ = pair("vgg16", narrow)
+    with torch.inference_mode():
+        for side in (90, 106, 138):
+            window.eval()(noise(1, 3, side, 70))
+    assert len(window.backbone._borders) == 1
+
+
+def test_no_more_borders_are_kept_than_allowed(narrow):
+    window, _ = pair("vgg16", narrow)
+    window.backbone._borders = Borders(most=3)
+    with torch.inference_mode():
+        for side in range(80, 90):
+            window.eval()(noise(1, 3, side, 70))
+    assert len(window.backbone._borders) == 3
+
+
+def test_nothing_is_kept_while_gradients_are_recorded(narrow):
+    window, _ = pair("vgg16", narrow)
+    window(noise(1, 3, 40, 40)).sum().backward()
+    assert len(window.backbone._borders) == 0
+
+
+def test_kept_borders_are_no_part_of_a_copy_or_a_file(narrow):
+    window, plain = pair("vgg16", narrow)
+    with torch.inference_mode():
+        window.eval()(noise(1, 3, 40, 40))
+    assert set(window.state_dict()) == set(plain.state_dict())
+    assert difference(copy.deepcopy(window)(noise(1, 3, 40, 40)), plain.eval()(noise(1, 3, 40, 40))) < 1e-12
+
+
+# ---- where there is no window
+
+
+@pytest.mark.parametrize(("name", "padding"), [("vgg16", "same"), ("squeezenet", "same"), ("resnet50", "same")])
+def test_without_wide_padding_all_is_computed(name, padding, narrow):
+    assert narrow(name)(padding).window_layers(90, 90) == 0
+
+
+def test_statistics_of_the_batch_need_all_of_it(narrow):
+    backbone = narrow("vgg16_bn")(100, batch_norm="batch")
+    assert backbone.train().window_layers(90, 90) == 0
+    assert backbone.eval().window_layers(90, 90) > 5
+
+
+def test_the_window_of_vgg16_on_the_papers_image():
+    with torch.device("meta"):
+        backbone = backbone_class("vgg16")()
+    rows, _ = backbone._plans(375, 500)
+    spans = {span.size: span for span in rows.spans}
+    assert {size: span.stop - span.start for size, span in spans.items() if size in (573, 287, 144, 72, 36)} == {
+        573: 379,
+        287: 194,
+        144: 103,
+        72: 58,
+        36: 30,
+    }
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match=r"backbone\.padding_mode must be one of window, plain, not 'valid'"):
+        backbone_class("squeezenet")(padding_mode="valid")
