@@ -15,14 +15,27 @@ from safetensors.torch import load_file
 
 from caffemodels import write_caffemodel
 from fcnseg.backbones.pretrained import load_weights
-from fcnseg.convert import CAFFE_MEAN, CAFFENET, FCN32S, GOOGLENET, HIDDEN, NETS, PYTORCH_FCN_MEAN, VGG, convert, main
+from fcnseg.convert import convert, main
 from fcnseg.fcn import FCN, bilinear_kernel
 from fcnseg.weights.files import read_tensors
-from fcnseg.weights.normalization import from_metadata
+from fcnseg.weights.nets import (
+    CAFFE_MEAN,
+    CAFFENET,
+    FCN32S,
+    GOOGLENET,
+    GOOGLENET_MEAN,
+    HIDDEN,
+    NETS,
+    PYTORCH_FCN_MEAN,
+    VGG,
+    VGG19,
+    VGG_MEAN,
+)
+from fcnseg.weights.normalization import CAFFE, from_metadata
 
 
-def convolution(outputs=1):
-    return "Convolution", [np.ones((outputs, 1, 1, 1), np.float32), np.zeros(outputs, np.float32)]
+def convolution(outputs=1, kernel=1):
+    return "Convolution", [np.ones((outputs, 3, kernel, kernel), np.float32), np.zeros(outputs, np.float32)]
 
 
 def upsampling(size, classes=21):
@@ -31,10 +44,13 @@ def upsampling(size, classes=21):
     return "Deconvolution", [weight]
 
 
+KERNELS = {"conv1_1": 3, "conv1": 11, "conv1/7x7_s2": 7}
+OUTPUTS = {"fc8": 1000, "loss3/classifier": 1000, "score_fr": 21, "score_pool4": 21, "score_pool3": 21}
+
+
 def layers_of(names, **others):
-    """Layers of one number each; score layers of 21 classes."""
-    layers = {name: convolution(21 if name.startswith("score") else 1) for name in sorted(names)}
-    return layers | others
+    """Layers of few numbers; those that read images or give scores have the shapes of the published nets."""
+    return {name: convolution(OUTPUTS.get(name, 1), KERNELS.get(name, 1)) for name in sorted(names)} | others
 
 
 @pytest.fixture
@@ -52,8 +68,8 @@ def state():
     """A state dict as pytorch-fcn's, with one channel everywhere."""
     tensors = {}
     for name in sorted(FCN32S | {"score_pool4", "score_pool3"}):
-        outputs = 21 if name.startswith("score") else 1
-        tensors |= {f"{name}.weight": torch.randn(outputs, 1, 1, 1), f"{name}.bias": torch.randn(outputs)}
+        outputs, kernel = OUTPUTS.get(name, 1), KERNELS.get(name, 1)
+        tensors |= {f"{name}.weight": torch.randn(outputs, 3, kernel, kernel), f"{name}.bias": torch.randn(outputs)}
     return tensors | {"upscore8.weight": torch.from_numpy(upsampling(16)[1][0])}
 
 
@@ -72,39 +88,56 @@ def metadata_of(file):
         (layers_of(NETS["voc-fcn8s"].layers), "voc-fcn8s", CAFFE_MEAN),
         (layers_of(NETS["voc-fcn8s"].layers | {"scale_pool4", "scale_pool3"}), "voc-fcn8s-atonce", CAFFE_MEAN),
         (layers_of(CAFFENET | HIDDEN | {"score_fr"}), "voc-fcn-alexnet", CAFFE_MEAN),
-        (layers_of(VGG | HIDDEN | {"fc8"}), "vgg16", "123.68,116.779,103.939"),
+        (layers_of(VGG | HIDDEN | {"fc8"}), "vgg16", VGG_MEAN),
         (layers_of(CAFFENET | HIDDEN | {"fc8"}), "caffenet", CAFFE_MEAN),
-        (layers_of(GOOGLENET | {"loss3/classifier"}), "googlenet", "123,117,104"),
-        (layers_of(VGG | HIDDEN | {"fc8", "conv3_4", "conv4_4", "conv5_4"}), "vgg19", "123.68,116.779,103.939"),
-        (layers_of(VGG | HIDDEN | {"fc8", "conv6_1"}), "unknown", CAFFE_MEAN),
-        (layers_of(FCN32S) | {"score_fr": convolution(40)}, "unknown", CAFFE_MEAN),
-        (layers_of({"conv1"}), "unknown", CAFFE_MEAN),
+        (layers_of(GOOGLENET | {"loss3/classifier"}), "bvlc_googlenet", GOOGLENET_MEAN),
+        (layers_of(VGG19 | HIDDEN | {"fc8"}), "vgg19", VGG_MEAN),
+        (layers_of(FCN32S) | {"score_fr": convolution(40)}, "unknown", None),
+        (layers_of({"conv1"}), "unknown", None),
     ],
 )
 def test_the_net_is_told_by_its_layers_and_its_mean_by_the_net(layers, net, mean, source, tmp_path, capsys):
     file, target = source(layers), tmp_path / "net.safetensors"
     metadata = convert(file, target)
     assert metadata == metadata_of(target)
-    assert metadata == {
-        "source": "net.caffemodel",
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "net": net,
-        "normalization": "caffe",
-        "mean": mean,
-    }
-    normalization = from_metadata(metadata)
-    assert normalization.order == "bgr"
-    assert normalization.mean[0] > normalization.mean[2], "red first"
+    inputs = {} if mean is None else {"normalization": "caffe", "mean": mean}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert metadata == {"source": "net.caffemodel", "sha256": digest, "net": net} | inputs
+    assert metadata_of(file) == {"net": net} | inputs, "the file itself says what its conversion says"
     assert ("warning" in capsys.readouterr().err) == (net == "unknown")
+    normalization = from_metadata(metadata)
+    if mean is None:
+        assert normalization is None
+    else:
+        assert normalization.order == "bgr"
+        assert normalization.mean[0] > normalization.mean[2], "red first"
 
 
-def test_a_stated_net_sets_the_mean_and_must_fit(source, tmp_path):
+def test_a_stated_net_sets_the_mean(source, tmp_path):
     file, target = source(layers_of(VGG | HIDDEN)), tmp_path / "net.safetensors"
     assert convert(file, target)["net"] == "unknown"
-    assert convert(file, target, "vgg16", force=True)["mean"] == "123.68,116.779,103.939"
-    with pytest.raises(ValueError, match=r"net.caffemodel is not --net voc-fcn16s: it lacks score_fr, score_pool4"):
-        convert(file, target, "voc-fcn16s", force=True)
+    assert convert(file, target, "vgg16", force=True)["mean"] == VGG_MEAN
     assert metadata_of(target)["net"] == "vgg16"
+
+
+FCN8S = NETS["voc-fcn8s"].layers
+
+
+@pytest.mark.parametrize(
+    ("layers", "net", "message"),
+    [
+        (layers_of(VGG | HIDDEN), "voc-fcn16s", r"net.caffemodel is not --net voc-fcn16s: it lacks score_fr, score_"),
+        (layers_of(VGG19 | HIDDEN | {"fc8"}), "vgg16", r"it has conv3_4, conv4_4, conv5_4 besides: take --net vgg19"),
+        (layers_of(FCN8S), "voc-fcn32s", r"it has score_pool3, score_pool4 besides: take --net voc-fcn8s, or leave"),
+        (layers_of(FCN8S, score_fr=convolution(40)), "voc-fcn8s", r"score_fr has 40 classes, needed 21: leave --net out"),
+        (layers_of(FCN8S | {"scale_pool4", "scale_pool3"}), "voc-fcn8s", "it has scale_pool3, scale_pool4 besides"),
+        (layers_of(FCN8S), "voc-fcn8s-atonce", "it lacks scale_pool3, scale_pool4, which only a port does without"),
+    ],
+)
+def test_a_stated_net_that_the_file_is_not_is_refused(layers, net, message, source, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        convert(source(layers), tmp_path / "net.safetensors", net)
+    assert not (tmp_path / "net.safetensors").exists()
 
 
 def test_the_report_says_of_each_layer_what_became_of_it(source, tmp_path, capsys):
@@ -121,9 +154,9 @@ def test_the_report_says_of_each_layer_what_became_of_it(source, tmp_path, capsy
     convert(source(layers), target)
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     said = {line[0].strip(): tuple(cell.strip() for cell in line[1:] if cell.strip()) for line in lines}
-    assert said["conv1_1"] == ("1x1x1x1 + 1", "convolution", "kept")
+    assert said["conv1_1"] == ("1x3x3x3 + 1", "convolution", "kept")
     assert said["fc6"] == ("3x4 + 3", "inner product", "kept")
-    assert said["score_fr"] == ("21x1x1x1 + 21", "scores", "kept")
+    assert said["score_fr"] == ("21x3x1x1 + 21", "scores", "kept")
     assert said["scale_pool4"] == ("2", "factor of a skip", "kept")
     assert said["upscore2"] == ("21x21x4x4", "learned upsampling", "kept")
     assert said["upscore16"] == ("21x21x32x32", "bilinear upsampling", "kept")
@@ -134,7 +167,7 @@ def test_the_report_says_of_each_layer_what_became_of_it(source, tmp_path, capsy
 def test_the_auxiliary_classifiers_of_googlenet_are_dropped(source, tmp_path, capsys):
     heads = {"loss1/conv", "loss2/classifier"}
     file, target = source(layers_of(GOOGLENET | {"loss3/classifier"} | heads)), tmp_path / "net.safetensors"
-    assert convert(file, target)["net"] == "googlenet"
+    assert convert(file, target)["net"] == "bvlc_googlenet"
     assert {name.rpartition(".")[0] for name in load_file(target)} == GOOGLENET | {"loss3/classifier"}
     printed = capsys.readouterr().out.splitlines()
     for head in heads:
@@ -176,7 +209,7 @@ def test_a_backbone_takes_a_converted_file(narrow, golden_blobs, tmp_path):
     convert(file, tmp_path / "net.safetensors")
     assert load_weights(net.backbone, tmp_path / "net.safetensors") == "net.safetensors"
     np.testing.assert_array_equal(net.backbone.fc7.weight.detach().numpy(), blobs["fc7"][0])
-    assert net.backbone.normalization.mean == (122.67892, 116.66877, 104.00699)
+    assert net.backbone.normalization == CAFFE
 
 
 # ---- refusals
@@ -300,7 +333,7 @@ def test_the_command_converts(source, tmp_path, capsys):
     main([str(source(layers_of(CAFFENET | HIDDEN))), str(target), "--net", "caffenet"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2] == f"net caffenet, inputs BGR minus the mean (red, green, blue) {CAFFE_MEAN}"
-    assert printed[-1] == f"wrote {target}: 14 numbers, {target.stat().st_size:,} bytes"
+    assert printed[-1] == f"wrote {target}: 388 numbers, {target.stat().st_size:,} bytes"
     assert metadata_of(target)["net"] == "caffenet"
 
 

@@ -3,6 +3,7 @@
 Paper: Sec. 4.2
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from fcnseg.weights.slots import COUNTER, FINAL_UPSCORES, Slot, fill, is_bilinea
 
 WEIGHTS_FILES = (".caffemodel", ".safetensors", ".pth", ".pt", ".bin")
 """Endings of files that hold weights alone, unlike a checkpoint of ours, which says what net it holds."""
+
+_LEARNED = "has learned upsampling (take model.learn_intermediate and model.learn_final as they were for it):"
 
 
 class Stage(NamedTuple):
@@ -98,7 +101,7 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
     faults = [
         ("lacks", missing),
         ("has layers unknown to the finer net:", left_over),
-        ("has learned upsampling, which model.learn_intermediate=true takes over:", _dropped(stage.state, ours)),
+        (_LEARNED, _dropped(stage.state, ours)),
         ("has other shapes in", shapes),
     ]
     said = "; ".join(f"{what} {', '.join(names[:4])}" for what, names in faults if names)
@@ -108,18 +111,20 @@ def start_from_coarser(model: nn.Module, stage: Stage, new_layers: Iterable[str]
 
 
 def _dropped(state: Mapping[str, Tensor], ours: Collection[str]) -> list[str]:
-    """Names learned upsampling between the coarser net's skips that the finer net computes without weights."""
-    final = f"{_final_upsampling({name.rpartition('.')[0] for name in state})}.weight"
+    """Names the learned upsampling of a net that a finer one, or one of the same stride, computes without weights."""
+    finer = any(name not in state for name in ours if name.startswith("score_"))
+    final = f"{_final_upsampling({name.rpartition('.')[0] for name in state})}.weight" if finer else ""
     upsampling = {name: value for name, value in state.items() if name.startswith("upsample") and name != final}
     return [name for name, value in upsampling.items() if name not in ours and not is_bilinear(value)]
 
 
-def _final_upsampling(layers: Collection[str]) -> str | None:
-    """Returns our name of the upsampling to pixels in a net of these layers: the one of the smallest stride."""
-    strides = [int(number) for layer in layers if (number := layer.removeprefix("upsample")) != layer]
-    skips = [2 ** int(number) for layer in layers if (number := layer.removeprefix("score_pool")) != layer]
-    # Where the last upsampling is fixed it is not among the layers, and the smallest one there is between skips.
-    return next((f"upsample{stride}" for stride in strides if stride <= min(skips, default=stride)), None)
+def _final_upsampling(layers: Iterable[str]) -> str | None:
+    """Returns our name of the upsampling to pixels in a net of these layers; None where it is fixed."""
+    found = [re.fullmatch(r"(upsample|score_pool)(\d{1,3})", layer) for layer in layers]
+    numbers = [(match[1], int(match[2])) for match in found if match]
+    finest = min((2**number for what, number in numbers if what == "score_pool"), default=None)
+    strides = (number for what, number in numbers if what == "upsample")
+    return next((f"upsample{stride}" for stride in strides if stride <= (finest or stride)), None)
 
 
 def published_file(init_from: str) -> Path | None:
