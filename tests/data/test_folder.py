@@ -201,17 +201,14 @@ def test_folders_of_folders_are_refused_with_the_choices(tmp_path):
 
 def test_a_fraction_that_leaves_nothing_says_so(root):
     said = refusal(ValueError, root, "val", val="0.0001")
-    assert (
-        "val has no image: data.train_split=all, and data.val_split=0.0001 leaves it none: take another fraction, or choose"
-        in said
-    )
+    left = "and data.val_split=0.0001 leaves it none: take another fraction, or choose"
+    assert f"val has no image: data.train_split=all, {left}" in said
 
 
 def test_a_fraction_for_training_is_refused_with_the_remedy(root):
     said = refusal(ValueError, root, train="0.75")
-    assert (
-        said == "data.train_split=0.75: say data.val_split=0.25 instead, and data.train_split=all, which gives the rest"
-    )
+    rest = "data.val_split=0.25 instead, and data.train_split=all, which gives the rest"
+    assert said == f"data.train_split=0.75: say {rest}"
 
 
 def test_a_check_hears_of_every_fault_and_goes_on(root):

@@ -132,15 +132,19 @@ def test_any_number_of_channels_and_labels_beyond_8_bits_go_through(channels, he
     rng = np.random.default_rng(height * width)
     image = rng.integers(0, 256, (height, width, channels), np.uint8)
     mask = rng.choice(np.array([0, 255, 256, 70000, -1], np.int32), (height, width))
-    for options in ({"crop": 24, "flip": True}, VARIED, {"image_side": 17}):
+    for options in ({"crop": 24, "flip": True}, VARIED, {"image_side": 17}, {"shift": 5}):
         changed, labels = augmented(image, mask, draw, void=-1, channels=channels, **options)
         assert (changed.dtype, labels.dtype) == (np.uint8, np.int32)
         assert changed.shape == (*labels.shape, channels)
         assert set(np.unique(labels)) <= set(np.unique(mask)) | {-1}
 
 
-def test_what_is_outside_an_image_of_other_channels_is_grey():
-    image, mask = augmented(np.zeros((5, 5, 6), np.uint8), np.zeros((5, 5), np.int32), crop=9, void=-1, channels=6)
+@pytest.mark.parametrize("options", [{"crop": 9}, {"shift": 3}])
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_what_is_outside_an_image_of_other_channels_is_grey(channels, options):
+    black = np.zeros((5, 5, channels), np.uint8), np.zeros((5, 5), np.int32)
+    image, mask = augmented(*black, void=-1, channels=channels, **options)
+    assert set(np.unique(mask)) == {-1, 0}
     assert (image[mask == -1] == GREY).all()
     assert (image[mask == 0] == 0).all()
 

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import random
+import struct
 
 import pytest
 import torch
@@ -120,3 +122,33 @@ def test_code_in_a_file_is_refused_and_never_run(plain, tensors, tmp_path):
     if plain:
         pickle.loads(file.read_bytes())
         assert trace.exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_damaged_checkpoints_are_read_or_refused(legacy, tensors, tmp_path):
+    file, draw = tmp_path / "net.pt", random.Random(0)
+    torch.save(tensors, file, _use_new_zipfile_serialization=not legacy)
+    content = file.read_bytes()
+    for _ in range(250):
+        changed = bytearray(content)
+        for _ in range(draw.randint(1, 4)):
+            changed[draw.randrange(len(content))] = draw.randrange(256)
+        file.write_bytes(changed)
+        refused = ""
+        try:
+            read_checkpoint(file)
+        except ValueError as error:
+            refused = str(error)
+        assert not refused or refused.startswith(str(file))
+
+
+@pytest.mark.parametrize("error", [struct.error("unpack requires 4 bytes"), AssertionError()])
+def test_whatever_torch_raises_is_a_refusal(error, tensors, tmp_path, monkeypatch):
+    torch.save(tensors, tmp_path / "net.pt")
+
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(ValueError, match=f"net.pt cannot be read .* Torch says {type(error).__name__}"):
+        read_checkpoint(tmp_path / "net.pt")

@@ -129,11 +129,11 @@ def again(blobs):
     ("spoil", "message"),
     [
         (off_the_diagonal, "upscore8 differs from upsample8, which the model computes without weights"),
-        (learned, "upscore_pool4 differs from upsample16"),
+        (learned, r"upscore_pool4 differs from upsample16, .*model.learn_intermediate=true"),
         (undefined, "upscore2 differs from upsample32"),
         (of_another_size, r"upscore8.weight: shape \[4, 4, 32, 32\], needed \[4, 4, 16, 16\]"),
         (of_other_classes, r"upscore2.weight: shape \[3, 3, 4, 4\], needed \[4, 4, 4, 4\]"),
-        (biased, "upscore2 has 2 blobs, needed weight alone"),
+        (biased, "upscore2 has weight and bias, needed weight alone"),
         (again, "upscore is a second layer for upsample8"),
     ],
 )

@@ -6,17 +6,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from caffemodels import write_caffemodel
 from fcnseg.fcn import FCN, bilinear_kernel
 from fcnseg.geometry import Grid
 from fcnseg.weights.normalization import CAFFE, TORCHVISION
 from fcnseg.weights.stages import (
     Stage,
     find_checkpoint,
-    published_file,
     read_stage,
     start_from_coarser,
-    start_from_published,
 )
 
 NEW_SCORES = {16: "score_pool4", 8: "score_pool3"}
@@ -91,6 +88,20 @@ def test_a_learned_last_upsampling_is_not_carried_to_a_net_that_upsamples_less(t
     start_from_coarser(fine, stage_of(coarse), ["score_pool3", *new])
     assert torch.equal(fine.upsample32.weight, coarse.upsample32.weight)
     assert all(torch.equal(fine.get_submodule(name).weight, value) for name, value in new.items())
+
+
+def test_learned_upsampling_is_not_dropped_for_fixed_one(trunk):
+    coarse, fine = trained(net_at(16, trunk, learn_intermediate=True)), net_at(8, trunk)
+    new = ["score_pool3", "upsample32", "upsample16", "upsample8"]
+    with pytest.raises(ValueError, match=r"it has learned upsampling .*model.learn_intermediate.* upsample32.weight$"):
+        start_from_coarser(fine, stage_of(coarse), new)
+    start_from_coarser(fine, stage_of(net_at(16, trunk, learn_intermediate=True, learn_final=True)), new)
+
+
+def test_a_net_of_the_same_stride_keeps_its_learned_last_upsampling(trunk):
+    same = trained(net_at(16, trunk, learn_final=True))
+    with pytest.raises(ValueError, match=r"it has learned upsampling .*model.learn_final.* upsample16.weight$"):
+        start_from_coarser(net_at(16, trunk), stage_of(same), ["upsample32", "upsample16"])
 
 
 def lacking(state):
@@ -168,76 +179,3 @@ def test_a_checkpoint_of_another_program_is_refused(key, checkpoint):
     torch.save(content, checkpoint)
     with pytest.raises(ValueError, match=r"was not written by fcnseg.train"):
         read_stage(checkpoint)
-
-
-# ---- nets published elsewhere
-
-
-def blobs_of(net):
-    """A net as the authors' files hold it, last upsampling included."""
-    named = {name.rpartition(".")[2]: module for name, module in net.named_modules()}
-    blobs = {
-        name: ("Convolution", [module.weight.detach().float().numpy(), module.bias.detach().float().numpy()])
-        for name, module in named.items()
-        if isinstance(module, torch.nn.Conv2d)
-    }
-    layer = named[f"upsample{net.output_stride}"]
-    kernel = torch.zeros(4, 4, layer.kernel, layer.kernel)
-    kernel[range(4), range(4)] = bilinear_kernel(layer.kernel)
-    return blobs | {"upscore": ("Deconvolution", [kernel.numpy()])}
-
-
-def test_a_caffemodel_fills_the_whole_net_and_brings_caffes_normalisation(trunk, tmp_path):
-    source, target = trained(net_at(16, trunk)).float(), net_at(16, trunk).float()
-    path = write_caffemodel(
-        tmp_path / "net.caffemodel", blobs_of(source) | {"upscore2": ("Deconvolution", [skip_kernel()])}
-    )
-    assert start_from_published(target, path, ["score_pool4"]) == CAFFE
-    assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
-
-
-def skip_kernel():
-    kernel = torch.zeros(4, 4, 4, 4)
-    kernel[range(4), range(4)] = bilinear_kernel(4)
-    return kernel.numpy()
-
-
-def test_a_finer_net_starts_from_a_published_coarser_one(trunk, tmp_path):
-    source, target = trained(net_at(32, trunk)).float(), net_at(16, trunk).float()
-    path = write_caffemodel(tmp_path / "coarse.caffemodel", blobs_of(source))
-    start_from_published(target, path, ["score_pool4"])
-    assert torch.equal(target.score_fr.weight, source.score_fr.weight)
-    assert not target.score_pool4.weight.any()
-
-
-def test_tensors_of_another_port_fill_the_net_too(trunk, tmp_path):
-    source, target = trained(net_at(32, trunk)).float(), net_at(32, trunk).float()
-    state = {name.removeprefix("backbone."): value for name, value in source.state_dict().items()}
-    torch.save(state, tmp_path / "port.pth")
-    assert start_from_published(target, tmp_path / "port.pth", []) is None
-    assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
-
-
-def test_a_classifiers_file_is_no_whole_net(trunk, tmp_path):
-    net = net_at(32, trunk).float()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    blobs = {name: blob for name, blob in blobs_of(net).items() if name not in ("score_fr", "upscore")}
-    path = write_caffemodel(tmp_path / "classifier.caffemodel", blobs)
-    with pytest.raises(
-        ValueError, match=r"weights of a classifier alone go to backbone.weights.*missing layers: score_fr"
-    ):
-        start_from_published(net, path, [])
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("name", "ours"), [("net.caffemodel", False), ("net.safetensors", False), ("net.pth", False), ("last.ckpt", True)]
-)
-def test_a_file_of_weights_is_told_from_a_run_of_ours(name, ours, tmp_path):
-    assert published_file(str(tmp_path / name)) == (None if ours else tmp_path / name)
-    assert published_file(str(tmp_path)) is None
-
-
-def test_the_authors_nets_are_known_by_name(monkeypatch, tmp_path):
-    monkeypatch.setattr("fcnseg.weights.stages.released_file", lambda name: tmp_path / f"{name}.caffemodel")
-    assert published_file("fcn8s-heavy-pascal") == tmp_path / "fcn8s-heavy-pascal.caffemodel"

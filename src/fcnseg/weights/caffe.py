@@ -33,7 +33,7 @@ _LEGACY_DIMS, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8
 _DIM = 1
 
 # A tiny blob or dimension takes thirty times its bytes in the file, so a file of nothing else must be stopped.
-_MAX_BLOBS, _MAX_BLOBS_OF_LAYER, _MAX_DIMS = 2048, 64, 32
+_MAX_BLOBS, _MAX_BLOBS_OF_LAYER, _MAX_DIMS = 2048, 64, 8
 _SMALL = 4096
 
 
