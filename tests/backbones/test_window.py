@@ -73,6 +73,25 @@ def test_single_precision_is_within_the_windows_tolerance(name, narrow):
         assert difference(window(noise(1, 3, 100, 120)), plain(noise(1, 3, 100, 120))) < 5e-5
 
 
+@pytest.mark.parametrize("name", ["vgg16", "caffenet"])
+def test_mixed_precision_differs_no_more_than_it_does_from_single(name, narrow):
+    window, plain = (net.float().eval() for net in pair(name, narrow))
+    images = noise(1, 3, 100, 120)
+    with torch.inference_mode():
+        exact = plain(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            halves = window(images), plain(images)
+    assert {half.dtype for half in halves} == {torch.float32}  # the last upsampling is not halved
+    assert difference(halves[0], exact) < 2 * difference(halves[1], exact) + 1e-3
+
+
+def test_shapes_come_out_without_memory_too():
+    with torch.device("meta"):
+        net = FCN(backbone_class("vgg16")(), 21, 8).eval()
+    with torch.no_grad():
+        assert net(torch.zeros(2, 3, 75, 90, device="meta")).shape == (2, 21, 75, 90)
+
+
 def test_a_batch_equals_its_images_one_by_one(narrow):
     window, _ = pair("vgg16", narrow)
     images = noise(3, 3, 80, 61)

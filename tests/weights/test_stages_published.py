@@ -188,3 +188,8 @@ def test_tensors_that_do_not_fit_are_refused_by_kind(changed, gone, message, tru
     torch.save(state, tmp_path / "port.pth")
     with pytest.raises(ValueError, match=message):
         start_from_published(net_at(32, trunk), tmp_path / "port.pth", [])
+
+
+def test_a_classifier_by_name_is_no_net_to_start_from():
+    with pytest.raises(ValueError, match=r"init_from=bvlc_googlenet is a classifier, .* backbone\.weights=imagenet"):
+        published_file("bvlc_googlenet")

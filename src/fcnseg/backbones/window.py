@@ -143,7 +143,9 @@ class Borders:
         if weights != self._weights:
             self._kept.clear()
             self._weights = weights
-        key = (len(layers), canvas, c.dtype, torch.is_autocast_enabled(c.device.type))
+        on = c.device.type
+        mixed = torch.amp.is_autocast_available(on) and torch.is_autocast_enabled(on)
+        key = (len(layers), canvas, c.dtype, mixed)
         if key not in self._kept:
             if len(self._kept) >= self.most:
                 del self._kept[next(iter(self._kept))]
