@@ -37,7 +37,7 @@ CLASSIFIERS = {
 }
 """The original ImageNet classifiers by name, without .caffemodel: what backbone.weights=imagenet stands for."""
 
-NETS = {
+PUBLISHED = {
     "fcn32s-heavy-pascal": Released(BERKELEY, "05eb922d7829c39448f57e5ab9d8cd75d6c0be6d"),
     "fcn16s-heavy-pascal": Released(BERKELEY),
     "fcn8s-heavy-pascal": Released(BERKELEY, "c449ea74dd7d83751d1357d6a8c323fcf4038962"),
@@ -46,7 +46,7 @@ NETS = {
 }
 """The authors' trained nets by name, for init_from."""
 
-RELEASED = CLASSIFIERS | NETS
+RELEASED = CLASSIFIERS | PUBLISHED
 """All of them."""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fcnseg.weights.files import read_checkpoint, read_tensors
 from fcnseg.weights.nets import AT_ONCE, NETS
 from fcnseg.weights.normalization import Normalization, from_metadata
-from fcnseg.weights.released import CLASSIFIERS, NETS, released_file
+from fcnseg.weights.released import CLASSIFIERS, PUBLISHED, released_file
 from fcnseg.weights.slots import COUNTER, FINAL_UPSCORES, Slot, fill, is_bilinear, slots
 
 WEIGHTS_FILES = (".caffemodel", ".safetensors", ".pth", ".pt", ".bin")
@@ -139,7 +139,7 @@ def published_file(init_from: str) -> Path | None:
     """
     if init_from in CLASSIFIERS:
         raise ValueError(f"init_from={init_from} is a classifier, not a net: set backbone.weights=imagenet instead")
-    if init_from in NETS:
+    if init_from in PUBLISHED:
         return released_file(init_from)
     path = Path(init_from)
     return path if path.suffix in WEIGHTS_FILES and not path.is_dir() else None
