@@ -47,8 +47,8 @@ lint: setup ## Ruff, its formatter, the contract of layers, and mypy
 type: setup ## mypy alone
 	$(BIN)/mypy
 
-test: setup ## The quick tests
-	$(BIN)/python -m pytest
+test: setup ## The quick tests, on up to four processors
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-all: setup ## Every test, the slow ones included
 	$(BIN)/python -m pytest -m ""

@@ -156,7 +156,7 @@ def test_logits_of_a_photograph_by_alexnet(reference, golden_blobs):
 
 
 def test_memory_stays_below_4_gib(request):
-    if any("heavy_learning" in item.name for item in request.session.items):
+    if any("heavy_learning_of_vgg16" in item.name for item in request.session.items):
         pytest.skip("float64 learning of VGG 16 ran in this process and needs more")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak {peak:.1f} GiB")

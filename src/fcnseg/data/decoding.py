@@ -1,6 +1,7 @@
 """Files to arrays: images of any number of channels, and the numbers or colours that masks hold."""
 
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -178,7 +179,17 @@ def _guarded(path: Path, read: Callable[[], Read]) -> Read:
         return read()
     except FileNotFoundError:
         raise ValueError(f"{path} is gone, and was there when the data set was opened: restore it") from None
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         raise ValueError(
             f"{path} cannot be read as an image ({error}): restore it, or take its id out of the split"
         ) from error
