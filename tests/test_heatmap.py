@@ -125,6 +125,15 @@ def test_what_cannot_be_is_said_in_one_line(words, message, photo, weights, tmp_
     assert "Traceback" not in printed
 
 
+def test_remedies_name_the_keys_of_this_command(photo, tmp_path, capsys):
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "mute.safetensors")
+    with pytest.raises(SystemExit):
+        run(f"image={photo}", "class=3", f"weights={tmp_path / 'mute.safetensors'}")
+    printed = capsys.readouterr().err
+    assert "set normalization=caffe or torchvision, and mean=" in printed
+    assert "backbone." not in printed
+
+
 def test_help_names_every_key(capsys):
     main(["--help"])
     printed = capsys.readouterr().out

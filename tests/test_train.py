@@ -244,6 +244,15 @@ def test_files_that_hold_code_are_refused_and_the_code_not_run(tmp_path, capsys,
     assert not (tmp_path / "made").exists()
 
 
+def test_a_key_that_hydra_lets_in_by_a_plus_is_refused_all_the_same(tmp_path, capsys):
+    for override, message in (
+        ("+trainer.max_step=3", "error: there is no key trainer.max_step; did you mean trainer.max_steps?"),
+        ("+backbon=vgg16", "error: there is no key backbon; did you mean backbone?"),
+    ):
+        assert message in refusal(capsys, *SMALL, override, f"hydra.run.dir={tmp_path / 'run'}")
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

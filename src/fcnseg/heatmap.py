@@ -102,7 +102,11 @@ def heatmap(chosen: dict[str, Any]) -> tuple["Image.Image", Path, list[str]]:
     net = create_classifier(chosen.get("backbone") or "vgg16", chosen.get("padding")).eval()
     label, names = class_number(chosen["class"]), class_names()
     pixels = photograph(Path(str(chosen["image"])), chosen.get("side"))
-    net.load(chosen.get("weights") or "imagenet", stated(chosen.get("normalization"), chosen.get("mean")))
+    try:
+        net.load(chosen.get("weights") or "imagenet", stated(chosen.get("normalization"), chosen.get("mean")))
+    except (ValueError, FileNotFoundError) as error:
+        # The keys are the trainings' ones without their group.
+        raise type(error)(str(error).replace("backbone.", "").replace(" or init_from=PATH", "")) from error
     with torch.inference_mode():
         scores = net.scores(torch.from_numpy(pixels).permute(2, 0, 1)[None])
         shares = scores._replace(tensor=scores.tensor.softmax(1)[:, label : label + 1])

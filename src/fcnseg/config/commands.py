@@ -1,6 +1,8 @@
 """Roots of the primaries in conf/: what each command can be told."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from omegaconf import MISSING, OmegaConf
@@ -82,10 +84,32 @@ def resolved(config: Any, schema: type[Root]) -> Root:
         schema: one of the roots above.
 
     Raises:
-        ValueError: a value that must be given is not.
+        ValueError: a value that must be given is not, or a key was added that nothing reads (Hydra lets ``+`` do that).
     """
+    if added := sorted(_added(config)):
+        key, (known, *_) = added[0], [*get_close_matches(added[0], _known(config)), ""]
+        raise ValueError(f"there is no key {key}" + (f"; did you mean {known}?" if known else ""))
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ValueError(f"{missing[0]} must be set")
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, schema)
     return settings
+
+
+def _nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, set[str]]]:
+    """Yields every part that has a schema: what its keys begin with, the part, and its keys by the schema."""
+    schema = OmegaConf.get_type(config)
+    if not is_dataclass(schema):
+        return
+    yield prefix, config, {each.name for each in fields(schema)}
+    for key in config:
+        if OmegaConf.is_config(config._get_node(key)) and not OmegaConf.is_missing(config, key):
+            yield from _nodes(config._get_node(key), f"{prefix}{key}.")
+
+
+def _added(config: Any) -> list[str]:
+    return [f"{prefix}{key}" for prefix, node, known in _nodes(config) for key in node if key not in known]
+
+
+def _known(config: Any) -> list[str]:
+    return [f"{prefix}{key}" for prefix, _, known in _nodes(config) for key in known]

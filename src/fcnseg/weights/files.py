@@ -61,11 +61,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # What torch's reader raises depends on where it trips: struct.error, AssertionError, KeyError and a dozen more.
         raise ValueError(
             f"{path} cannot be read as tensors and plain containers: it is damaged, or holds code, which is never run. "
-            f"Torch says {type(error).__name__}: {(str(error) or 'nothing').splitlines()[0]}"
+            f"Torch says {type(error).__name__}: {_said(error)}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
+
+
+def _said(error: Exception) -> str:
+    """Returns the first line of an error, without torch's advice to run what the file carries."""
+    return (str(error) or "nothing").splitlines()[0].partition(" Re-running")[0]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
