@@ -32,6 +32,20 @@ SMALL = (
 """Overrides for a training of drawn shapes that takes a second."""
 
 
+OUTSIDE = [
+    "os",
+    "../x",
+    "..",
+    "os.path",
+    "fcnseg.data.voc",
+    "voc.os",
+    "lightning.pytorch.trainer.trainer.os",
+    "",
+    "Voc",
+]
+"""Names that a lookup inside the package must not find."""
+
+
 def composed(*overrides):
     """Returns the configuration that a training with these overrides would run with, as plain dataclasses."""
     return copy.deepcopy(_composed(overrides))

@@ -15,7 +15,7 @@ from fcnseg.config import LoggerConfig
 from fcnseg.data.shapes import Shapes
 from fcnseg.recipe import departures
 from fcnseg.results import split_remarks
-from runs import SMALL, composed
+from runs import OUTSIDE, SMALL, composed
 from tiny_voc import write_devkit
 
 
@@ -40,18 +40,6 @@ def saved_stage(path, **options):
 
 
 # ---- names are looked up inside the package alone
-
-OUTSIDE = [
-    "os",
-    "../x",
-    "..",
-    "os.path",
-    "fcnseg.data.voc",
-    "voc.os",
-    "lightning.pytorch.trainer.trainer.os",
-    "",
-    "Voc",
-]
 
 
 @pytest.mark.parametrize("name", [*OUTSIDE, "base", "layers", "pretrained"])

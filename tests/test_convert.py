@@ -180,12 +180,14 @@ def test_the_command_converts(source, tmp_path, capsys):
     assert metadata_of(target)["net"] == "caffenet"
 
 
-def test_a_refusal_is_one_line_and_a_status(source, tmp_path, monkeypatch):
+def test_a_refusal_is_one_line_and_a_status(source, tmp_path, monkeypatch, capsys):
     arguments = [str(source(layers_of({"conv1"}))), str(tmp_path / "no" / "net.safetensors")]
     with pytest.raises(SystemExit) as stop:
         main(arguments)
-    assert str(stop.value.code).startswith("error: there is no folder")
-    assert "\n" not in str(stop.value.code)
+    printed = capsys.readouterr().err
+    assert stop.value.code == 1
+    assert printed.startswith("error: there is no folder")
+    assert printed.count("\n") == 1
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         main(arguments)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from caffemodels import write_caffemodel
 from fcnseg.convert import convert, main
 from fcnseg.weights.nets import HIDDEN, NETS, VGG, VGG19
+from payload import Payload
 from published import convolution, layers_of, pytorch_fcn
 
 
@@ -138,22 +139,14 @@ def test_other_state_dicts_are_refused(spoil, state, tmp_path):
     assert not (tmp_path / "net.safetensors").exists()
 
 
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 def test_code_in_a_state_dict_is_refused_and_never_run(state, tmp_path, capsys):
     file, trace, target = tmp_path / "net.pth", tmp_path / "it_ran", tmp_path / "net.safetensors"
     torch.save(state | {"extra": Payload(trace)}, file)
     with pytest.raises(SystemExit) as stop:
         main([str(file), str(target)])
-    assert str(stop.value.code).startswith(f"error: {file} cannot be read as tensors")
+    printed = capsys.readouterr()
+    assert stop.value.code == 1
+    assert printed.err.startswith(f"error: {file} cannot be read as tensors")
     assert not trace.exists()
     assert not target.exists()
-    assert capsys.readouterr().out == ""
+    assert printed.out == ""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fcnseg.weights.stages import read_stage
+from payload import Payload
 from runs import SMALL, evaluate, main, run, said, snapshot, state_of, trained
 from tiny_voc import picture, write_devkit
 from toy_folder import write_toy
@@ -208,18 +209,6 @@ def test_a_damaged_checkpoint_is_named(training, tmp_path, refusal, damage):
     assert f"error: {path} cannot be read as tensors and plain containers: it is damaged" in refusal(
         f"checkpoint={path}"
     )
-
-
-class Payload:
-    """What an attacker's checkpoint would hold: unpickled, it makes a folder."""
-
-    def __init__(self, folder):
-        self.folder = str(folder)
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (self.folder,)
 
 
 def test_a_checkpoint_that_holds_code_is_refused_and_the_code_not_run(training, tmp_path, refusal):

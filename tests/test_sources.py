@@ -9,20 +9,8 @@ from fcnseg.config import CONF_DIR, DataConfig
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.voc import open_split
 from fcnseg.sources import find_opener, open_source, survey_source
-from runs import composed
+from runs import OUTSIDE, composed
 from tiny_voc import write_devkit, write_list, write_sbd
-
-OUTSIDE = [
-    "os",
-    "../x",
-    "..",
-    "os.path",
-    "fcnseg.data.voc",
-    "voc.os",
-    "lightning.pytorch.trainer.trainer.os",
-    "",
-    "Voc",
-]
 
 
 def shapes(**changes):

@@ -14,6 +14,7 @@ from PIL import Image
 from fcnseg.config import CONF_DIR, TrainConfig
 from fcnseg.data.shapes import CLASSES
 from fcnseg.data.voc import open_split
+from payload import Payload
 from runs import SMALL, composed, equal_states, main, run, said, snapshot, state_of, trained
 from tiny_voc import write_devkit
 
@@ -218,18 +219,6 @@ def test_a_refusal_is_one_line(tmp_path, capsys, overrides, message):
     assert printed.count("error:") == 1
     assert not (tmp_path / "config.yaml").exists()
     assert not (tmp_path / "results.json").exists()
-
-
-class Payload:
-    """What an attacker's file would hold: unpickled, it makes a folder."""
-
-    def __init__(self, folder):
-        self.folder = str(folder)
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (self.folder,)
 
 
 @pytest.mark.parametrize(

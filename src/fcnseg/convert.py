@@ -3,11 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcnseg.messages import complained
 from fcnseg.weights.nets import (
     AT_ONCE,
     FCN32S,
@@ -35,19 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--net", choices=NETS, help="which net it is, where the layers do not tell")
     parser.add_argument("--force", action="store_true", help="write over a target that exists")
     stated = parser.parse_args(arguments)
-    with _reported():
+    with complained():
         convert(stated.source, stated.target, stated.net, stated.force)
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    # As console.reported, which brings all of Lightning with it.
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        sys.exit(f"error: {error}")
 
 
 def convert(source: Path, target: Path, net: str | None = None, force: bool = False) -> dict[str, str]:

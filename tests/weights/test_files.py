@@ -1,6 +1,5 @@
 """Files of tensors: what was written comes back, and nothing that a file carries is ever run."""
 
-import os
 import pickle
 import random
 import struct
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from fcnseg.weights.files import PICKLED, read_checkpoint, read_tensors
+from payload import Payload
 
 
 @pytest.fixture
@@ -19,16 +19,6 @@ def tensors():
         "conv1.weight": torch.randn(4, 3, 3, 3, generator=generator),
         "conv1.bias": torch.arange(4, dtype=torch.float64),
     }
-
-
-class Payload:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def assert_same(found, expected):

@@ -218,14 +218,14 @@ class Backbone(nn.Module):
         inputs = self.normalize(images)
         if sizes is not None:
             inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
-        plans = self._plans(inputs.shape[2], inputs.shape[3])
-        if plans is None:
+        planned = self._plans(inputs.shape[2], inputs.shape[3])
+        if planned is None:
             features: dict[int, Features] = {}
             self._run(self.layers, Features(inputs, IMAGE), features)
             return features
-        layers = self.layers[: plans[0].layers]
+        layers = self.layers[: planned[0].layers]
         modules = [None if isinstance(layer, Tap) else self.get_submodule(cast(Conv, layer).name) for layer in layers]
-        whole, features = run(modules, layers, inputs, plans, self._borders)
+        whole, features = run(modules, layers, inputs, planned, self._borders)
         self._run(self.layers[len(layers) :], whole, features)
         return features
 

@@ -1,6 +1,6 @@
 """BVLC's GoogLeNet, without batch normalisation: the net of the paper's Table 1, into which Caffe's weights load."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fcnseg.backbones.base import Backbone, Head, Padding
 from fcnseg.backbones.layers import Concat, Conv, Dropout, Layer, LocalResponseNorm, MaxPool, Tap
@@ -51,31 +51,38 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
     yield Conv("conv2/3x3", 64, 192, 3, padding=1)
     yield LocalResponseNorm("conv2/norm2")
     yield MaxPool("pool2/3x3_s2", 3, 2, pool)
-    channels = 192
-    for name, *widths in INCEPTIONS:
-        yield _inception(f"inception_{name}", channels, *widths)
-        channels = widths[0] + widths[2] + widths[4] + widths[5]
-        if name in ("3b", "4e"):
-            yield Tap(channels)
-            yield MaxPool(f"pool{name[0]}/3x3_s2", 3, 2, pool)
-    yield Dropout("pool5/drop", dropout)
-    yield Tap(channels)
-
-
-def _inception(
-    name: str, inputs: int, one: int, reduce_three: int, three: int, reduce_five: int, five: int, project: int
-) -> Concat:
-    return Concat(
-        (
-            (Conv(f"{name}/1x1", inputs, one, 1),),
-            (
-                Conv(f"{name}/3x3_reduce", inputs, reduce_three, 1),
-                Conv(f"{name}/3x3", reduce_three, three, 3, padding=1),
-            ),
-            (
-                Conv(f"{name}/5x5_reduce", inputs, reduce_five, 1),
-                Conv(f"{name}/5x5", reduce_five, five, 5, padding=2),
-            ),
-            (MaxPool(f"{name}/pool", 3, 1, 1), Conv(f"{name}/pool_proj", inputs, project, 1)),
-        )
+    yield from inceptions(
+        _unit, 5, {"3b": MaxPool("pool3/3x3_s2", 3, 2, pool), "4e": MaxPool("pool4/3x3_s2", 3, 2, pool)}
     )
+    yield Dropout("pool5/drop", dropout)
+    yield Tap(1024)
+
+
+def _unit(module: str, part: str, inputs: int, outputs: int, kernel: int) -> Iterator[Layer]:
+    yield Conv(f"inception_{module}/{part}", inputs, outputs, kernel, padding=kernel // 2)
+
+
+def inceptions(
+    unit: Callable[[str, str, int, int, int], Iterator[Layer]], five: int, pools: Mapping[str, MaxPool]
+) -> Iterator[Layer]:
+    """Yields the nine inception modules with the poolings and taps between them.
+
+    Args:
+        unit: yields one convolution from (module, part, inputs, outputs, kernel), with what belongs to it.
+        five: side of the kernels that the paper has at 5.
+        pools: by the module that they follow; the map before each is offered.
+    """
+    inputs = 192
+    for module, one, reduce_three, three, reduce_five, large, project in INCEPTIONS:
+        yield Concat(
+            (
+                tuple(unit(module, "1x1", inputs, one, 1)),
+                (*unit(module, "3x3_reduce", inputs, reduce_three, 1), *unit(module, "3x3", reduce_three, three, 3)),
+                (*unit(module, "5x5_reduce", inputs, reduce_five, 1), *unit(module, "5x5", reduce_five, large, five)),
+                (MaxPool(f"inception_{module}/pool", 3, 1, 1), *unit(module, "pool_proj", inputs, project, 1)),
+            )
+        )
+        inputs = one + three + large + project
+        if module in pools:
+            yield Tap(inputs)
+            yield pools[module]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from fcnseg.backbones.base import Backbone, Head, Padding
-from fcnseg.backbones.layers import Conv, Dropout, Layer, LocalResponseNorm, MaxPool, Tap
+from fcnseg.backbones.layers import Conv, Layer, LocalResponseNorm, MaxPool, Tap, hidden_layers
 
 
 class CaffeNet(Backbone):
@@ -44,8 +44,4 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
     yield Conv("conv4", 384, 384, 3, padding=1, groups=2)
     yield Conv("conv5", 384, 256, 3, padding=1, groups=2)
     yield MaxPool("pool5", 3, 2, pool)
-    yield Conv("fc6", 256, 4096, 6, padding=3 if same else 0, dense=True)
-    yield Dropout("drop6", dropout)
-    yield Conv("fc7", 4096, 4096, 1, dense=True)
-    yield Dropout("drop7", dropout)
-    yield Tap(4096)
+    yield from hidden_layers(256, 6, same, dropout)

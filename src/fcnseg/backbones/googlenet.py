@@ -4,12 +4,19 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from fcnseg.backbones.base import Backbone, Head, Padding
-from fcnseg.backbones.bvlc_googlenet import INCEPTIONS
-from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Dropout, Layer, MaxPool, Tap
+from fcnseg.backbones.bvlc_googlenet import INCEPTIONS, inceptions
+from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, Layer, MaxPool, Tap
 from fcnseg.weights.normalization import Normalization
 
-BRANCHES = ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1")
-"""Torchvision's names of the convolutions of an inception module."""
+BRANCHES = {
+    "1x1": "branch1",
+    "3x3_reduce": "branch2.0",
+    "3x3": "branch2.1",
+    "5x5_reduce": "branch3.0",
+    "5x5": "branch3.1",
+    "pool_proj": "branch4.1",
+}
+"""{part of an inception module: torchvision's name of it}."""
 
 
 class GoogLeNet(Backbone):
@@ -25,7 +32,7 @@ class GoogLeNet(Backbone):
         f"{unit.replace('.', '_')}_{part}": f"{unit}.{part}"
         for unit in (
             *("conv1", "conv2", "conv3"),
-            *(f"inception{name}.{branch}" for name, *_ in INCEPTIONS for branch in BRANCHES),
+            *(f"inception{name}.{branch}" for name, *_ in INCEPTIONS for branch in BRANCHES.values()),
         )
         for part in ("conv", "bn")
     } | {"fc": "fc"}
@@ -47,36 +54,16 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
     yield from _unit("conv2", 64, 64, 1)
     yield from _unit("conv3", 64, 192, 3, padding=1)
     yield MaxPool("maxpool2", 3, 2, pool)
-    channels = 192
-    for name, *widths in INCEPTIONS:
-        yield _inception(f"inception{name}", channels, *widths)
-        channels = widths[0] + widths[2] + widths[4] + widths[5]
-        if name in ("3b", "4e"):
-            yield Tap(channels)
-            yield MaxPool("maxpool3", 3, 2, pool) if name == "3b" else MaxPool("maxpool4", 2, 2)
+    yield from inceptions(_branch, 3, {"3b": MaxPool("maxpool3", 3, 2, pool), "4e": MaxPool("maxpool4", 2, 2)})
     yield Dropout("dropout", dropout)
-    yield Tap(channels)
+    yield Tap(1024)
+
+
+def _branch(module: str, part: str, inputs: int, outputs: int, kernel: int) -> Iterator[Layer]:
+    name = f"inception{module}_{BRANCHES[part].replace('.', '_')}"
+    return _unit(name, inputs, outputs, kernel, padding=kernel // 2)
 
 
 def _unit(name: str, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> Iterator[Layer]:
     yield Conv(f"{name}_conv", inputs, outputs, kernel, stride, padding, bias=False, relu=False)
     yield BatchNorm(f"{name}_bn", outputs, eps=1e-3)
-
-
-def _inception(
-    name: str, inputs: int, one: int, reduce_three: int, three: int, reduce_five: int, five: int, project: int
-) -> Concat:
-    return Concat(
-        (
-            tuple(_unit(f"{name}_branch1", inputs, one, 1)),
-            (
-                *_unit(f"{name}_branch2_0", inputs, reduce_three, 1),
-                *_unit(f"{name}_branch2_1", reduce_three, three, 3, padding=1),
-            ),
-            (
-                *_unit(f"{name}_branch3_0", inputs, reduce_five, 1),
-                *_unit(f"{name}_branch3_1", reduce_five, five, 3, padding=1),
-            ),
-            (MaxPool(f"{name}_branch4_0", 3, 1, 1), *_unit(f"{name}_branch4_1", inputs, project, 1)),
-        )
-    )

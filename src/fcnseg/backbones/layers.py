@@ -219,6 +219,23 @@ def conv_depth(layers: Sequence[Layer]) -> int:
     return depth
 
 
+def hidden_layers(inputs: int, kernel: int, same: bool, dropout: float, channels: int = 4096) -> Iterator[Layer]:
+    """Yields fc6 and fc7, the two hidden layers of VGG's and AlexNet's classifiers, as convolutions.
+
+    Args:
+        inputs: channels of the last pooling.
+        kernel: side of its map in the classifier.
+        same: whether fc6 is padded so that the map keeps its size, or not at all, as published.
+        dropout: after each.
+        channels: of both.
+    """
+    yield Conv("fc6", inputs, channels, kernel, padding=kernel // 2 if same else 0, dense=True)
+    yield Dropout("drop6", dropout)
+    yield Conv("fc7", channels, channels, 1, dense=True)
+    yield Dropout("drop7", dropout)
+    yield Tap(channels)
+
+
 def cells_after(layer: Layer, cells: int) -> int:
     """Returns how many cells a side of so many has after a layer; none or fewer if the layer does not fit."""
     if isinstance(layer, Concat | Sum):

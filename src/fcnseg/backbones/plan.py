@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap
+from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap, cells_after
 from fcnseg.geometry import IMAGE
 
 WORTH = 0.97
@@ -41,11 +41,7 @@ class Span:
         incomplete window of constants has their value.
         """
         kernel, stride, padding = layer.kernel, layer.stride, layer.padding
-        steps = self.size + 2 * padding - kernel
-        size = steps // stride + 1
-        pools = isinstance(layer, MaxPool)
-        if isinstance(layer, MaxPool) and layer.ceil and steps % stride and size * stride < self.size + padding:
-            size += 1
+        size, pools = cells_after(layer, self.size), isinstance(layer, MaxPool)
         first_seen = -((kernel - 1 - padding - self.start) // stride)
         last_seen = (self.stop - 1 + padding) // stride
         first_high = (self.size - self.high + padding - kernel) // stride + 1

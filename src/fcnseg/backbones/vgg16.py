@@ -4,13 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from fcnseg.backbones.base import Backbone, Head, Padding
-from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, Layer, MaxPool, Tap
+from fcnseg.backbones.layers import BatchNorm, Conv, Layer, MaxPool, Tap, hidden_layers
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of convolutions of each stage."""
-
-HIDDEN = 4096
-"""Channels of fc6 and fc7."""
 
 HEAD = Head("fc8")
 """What VGG's classifiers have behind fc7."""
@@ -76,8 +73,4 @@ def vgg_layers(
         yield MaxPool(f"pool{stage}")
         if stage in (3, 4):
             yield Tap(outputs)
-    yield Conv("fc6", inputs, HIDDEN, 7, padding=3 if padding == "same" else 0, dense=True)
-    yield Dropout("drop6", dropout)
-    yield Conv("fc7", HIDDEN, HIDDEN, 1, dense=True)
-    yield Dropout("drop7", dropout)
-    yield Tap(HIDDEN)
+    yield from hidden_layers(inputs, 7, padding == "same", dropout)
