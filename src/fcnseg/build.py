@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Pr
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from fcnseg.backbones import backbone_class
+from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.pretrained import load_weights
 from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
@@ -63,7 +64,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         learn_intermediate=model.learn_intermediate,
         learn_final=model.learn_final,
     )
-    return net.to(memory_format=torch.channels_last)
+    return net.to(memory_format=fastest_format("cuda" if accelerator(config.trainer.accelerator) == "gpu" else "cpu"))
 
 
 def stated_normalization(config: TrainConfig) -> Normalization | None:
@@ -129,9 +130,9 @@ def make_optimizer(config: TrainConfig, net: FCN) -> tuple[torch.optim.Optimizer
     groups, chosen = optimizer_groups(config, net), config.optimizer
     optimizer: torch.optim.Optimizer
     if chosen.name == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum)
+        optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum, fused=True)
     else:
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate(config), betas=(chosen.momentum, 0.999))
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate(config), betas=(chosen.momentum, 0.999), fused=True)
     factor = schedule_factor(chosen.schedule, config.trainer.max_steps, chosen.warmup)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 

@@ -6,11 +6,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fcnseg.backbones.base import Backbone
 from fcnseg.geometry import IMAGE, Grid, bilinear_kernel_size
-from fcnseg.shapes import Features, Images, Logits
+from fcnseg.shapes import Features, Images, Logits, Predictions
+from fcnseg.upsampling import LearnedUpsampling, Upsampling, bands
 
 AT_ONCE_SCALES = (0.01, 0.0001)
 """Factors on pool4 and pool3 with which the authors train all three streams at once."""
@@ -128,26 +128,47 @@ class FCN(nn.Module):
             fused = fuse(self._upsampled(fused), self._score(features[stride]))
         return fused
 
-    def upsample(self, scores: Features, size: tuple[int, int]) -> Logits:
+    def upsample(self, scores: Features, size: tuple[int, int], rows: tuple[int, int] | None = None) -> Logits:
         """Upsamples fused scores to pixels and crops them to the image.
 
         Args:
             scores: from ``scores``.
             size: height and width of the image.
+            rows: first row of pixels that is wanted, and the one behind the last; None is the whole image.
 
         Raises:
             ValueError: the map does not reach to the image's end, because the backbone's padding is too small.
         """
         tensor, grid = scores
-        layer = cast(Upsampling, self.get_submodule(f"upsample{grid.stride}"))
+        layer = self._upsampling(grid)
         crop = grid.upsample(layer.kernel, layer.factor).crop_to(IMAGE)
-        covered = [max(0, (side - 1) * layer.factor + layer.kernel - crop) for side in tensor.shape[2:]]
+        covered = [max(0, layer.reach(side) - crop) for side in tensor.shape[2:]]
         if crop < 0 or covered[0] < size[0] or covered[1] < size[1]:
             raise ValueError(
                 f"the scores cover {covered[0]}x{covered[1]} pixels of an image of {size[0]}x{size[1]}: "
                 "backbone.padding is too small; take its default or backbone.padding=same"
             )
-        return cast(Tensor, layer(tensor.float() if tensor.itemsize < 4 else tensor, crop, size))
+        first, behind = rows or (0, size[0])
+        window = slice(crop + first, crop + behind), slice(crop, crop + size[1])
+        return cast(Tensor, layer(tensor.float() if tensor.itemsize < 4 else tensor, window))
+
+    def predict(self, scores: Features, size: tuple[int, int]) -> Predictions:
+        """Returns the best class of every pixel, band by band, so that no logits of a whole image are held.
+
+        Args:
+            scores: from ``scores``.
+            size: height and width of the image.
+
+        Returns:
+            [n, h, w], uint8 where the classes fit in there, else int32.
+        """
+        dtype = torch.uint8 if self.num_classes <= 256 else torch.int32
+        with torch.no_grad():
+            parts = [self.upsample(scores, size, rows).argmax(1).to(dtype) for rows in bands(scores.tensor, size)]
+        return torch.cat(parts, dim=1)
+
+    def _upsampling(self, grid: Grid) -> Upsampling:
+        return cast(Upsampling, self.get_submodule(f"upsample{grid.stride}"))
 
     def _score(self, features: Features) -> Features:
         tensor, grid = features
@@ -156,7 +177,7 @@ class FCN(nn.Module):
         return Features(self.get_submodule(self.score_name(grid.stride))(tensor), grid)
 
     def _upsampled(self, scores: Features) -> Features:
-        layer = cast(Upsampling, self.get_submodule(f"upsample{scores.grid.stride}"))
+        layer = self._upsampling(scores.grid)
         return Features(layer(scores.tensor), scores.grid.upsample(layer.kernel, layer.factor))
 
     def describe(self) -> Description:
@@ -165,7 +186,7 @@ class FCN(nn.Module):
         coarsest = grids[self.strides[0]]
         grid, crops = coarsest, []
         for target in [*(grids[stride] for stride in self.strides[1:]), IMAGE]:
-            layer = cast(Upsampling, self.get_submodule(f"upsample{grid.stride}"))
+            layer = self._upsampling(grid)
             grid = grid.upsample(layer.kernel, layer.factor)
             skip = target.crop_to(grid)
             crops.append(grid.crop_to(IMAGE) if target is IMAGE else skip)
@@ -178,74 +199,6 @@ class FCN(nn.Module):
             parameters=sum(parameter.numel() for parameter in self.parameters()),
             crops=tuple(crops),
         )
-
-
-class Upsampling(nn.Module):
-    """Fixed bilinear upsampling: the transposed convolution with a bilinear kernel, computed by interpolation.
-
-    With a kernel of 2s or 2s - 1 the transposed convolution is interpolation of the map with one cell of zeros around
-    it, so no kernel is stored.
-
-    Attributes:
-        kernel: side of the equivalent kernel.
-        factor: cells of the result per cell of the map.
-    """
-
-    def __init__(self, channels: int, kernel: int, factor: int) -> None:
-        """Remembers the shape; ``channels`` is for learned layers."""
-        super().__init__()
-        self.channels, self.kernel, self.factor = channels, kernel, factor
-
-    def forward(self, scores: Tensor, first: int = 0, size: tuple[int, int] | None = None) -> Tensor:
-        """Upsamples [n, k, rows, columns] to [n, k, (rows - 1) * factor + kernel, ...].
-
-        Args:
-            scores: the coarse map.
-            first: cells of the result to leave out at the top and the left.
-            size: rows and columns to keep from there; None keeps all.
-        """
-        odd = self.kernel % 2
-        padded = functional.pad(scores, (1, 1, 1, 1))
-        fine = functional.interpolate(
-            padded,
-            [(side - odd) * self.factor + odd for side in padded.shape[2:]],
-            mode="bilinear",
-            align_corners=bool(odd),
-        )
-        border = 1 if odd else self.factor // 2
-        if size is None:
-            size = (fine.shape[2] - 2 * border - first, fine.shape[3] - 2 * border - first)
-        return window(fine, border + first, size)
-
-
-class LearnedUpsampling(Upsampling):
-    """A transposed convolution that starts bilinear and is learned, every class from every class."""
-
-    def __init__(self, channels: int, kernel: int, factor: int) -> None:
-        """Builds the kernel [k, k, kernel, kernel], bilinear on the diagonal of classes."""
-        super().__init__(channels, kernel, factor)
-        self.weight = nn.Parameter(torch.zeros(channels, channels, kernel, kernel))
-        if not self.weight.is_meta:
-            diagonal = torch.arange(channels)
-            self.weight.data[diagonal, diagonal] = bilinear_kernel(kernel)
-
-    def forward(self, scores: Tensor, first: int = 0, size: tuple[int, int] | None = None) -> Tensor:
-        """Upsamples as the base class does, with the learned kernel."""
-        fine = functional.conv_transpose2d(scores, self.weight, stride=self.factor)
-        return window(fine, first, size or (fine.shape[2] - first, fine.shape[3] - first))
-
-
-def window(tensor: Tensor, first: int, size: tuple[int, int]) -> Tensor:
-    """Returns rows and columns ``first`` to ``first + size`` of [n, k, h, w]."""
-    return tensor[:, :, first : first + size[0], first : first + size[1]]
-
-
-def bilinear_kernel(size: int) -> Tensor:
-    """Returns the [size, size] kernel of bilinear upsampling."""
-    factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 else factor - 0.5
-    line = 1 - (torch.arange(size) - centre).abs() / factor
-    return line[:, None] * line
 
 
 def fuse(coarse: Features, skip: Features) -> Features:

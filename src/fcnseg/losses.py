@@ -1,16 +1,20 @@
 """Per-pixel cross-entropy, in the three normalisations that the papers and the release use."""
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fcnseg.shapes import VOID, Features, Logits, Targets
+from fcnseg.upsampling import bands
 
-Upsample: TypeAlias = Callable[[Features, tuple[int, int]], Logits]
-"""Carries fused scores to the pixels of an image of this height and width: FCN.upsample."""
+Upsample: TypeAlias = Callable[..., Logits]
+"""Carries fused scores to the pixels of an image of this height and width, or to some of its rows: FCN.upsample."""
+
+Band: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
+"""The loss of some rows of pixels, from the scores' tensor."""
 
 REDUCTIONS = ("sum", "mean", "image_mean")
 """What loss.reduction may say."""
@@ -63,25 +67,74 @@ class PixelCrossEntropy(nn.Module):
         Raises:
             ValueError: a target is neither a class nor void (checked on the CPU only; a GPU would have to wait).
         """
-        logits = upsample(scores, (targets.shape[1], targets.shape[2]))
-        labels = targets.long()
-        if labels.device.type == "cpu":
-            _check_labels(labels, logits.shape[1], self.void)
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        kind = "none" if self.reduction == "image_mean" else "sum"
-        losses = functional.cross_entropy(logits, labels, ignore_index=self.void, reduction=kind)
-        valid = labels != self.void
-        if self.reduction == "sum":
-            return Loss(losses, torch.ones((), dtype=torch.float64, device=losses.device))
+        size = (targets.shape[1], targets.shape[2])
+        cuts = bands(scores.tensor, size)
+        if targets.device.type == "cpu":
+            _check_labels(targets, scores.tensor.shape[1], self.void)
+        counts = (targets != self.void).sum((1, 2))
+        divisors = counts.clamp(min=1) if self.reduction == "image_mean" else None
+
+        def band(tensor: Tensor, rows: tuple[int, int]) -> Tensor:
+            place = () if rows == (0, size[0]) else (rows,)
+            logits = upsample(Features(tensor, scores.grid), size, *place)
+            return self._total(logits, targets[:, rows[0] : rows[1]], divisors)
+
+        return Loss(_summed(band, scores.tensor, cuts), self._weight(counts))
+
+    def _total(self, logits: Logits, targets: Targets, divisors: Tensor | None) -> Tensor:
+        logits = logits.float() if logits.itemsize < 4 else logits
+        kind = "sum" if divisors is None else "none"
+        losses = functional.cross_entropy(logits, targets.long(), ignore_index=self.void, reduction=kind)
+        return losses if divisors is None else (losses.sum((1, 2)) / divisors).sum()
+
+    def _weight(self, counts: Tensor) -> Tensor:
         if self.reduction == "mean":
-            return Loss(losses, valid.sum().double())
-        means = losses.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
-        return Loss(means.sum(), torch.tensor(float(len(labels)), dtype=torch.float64, device=losses.device))
+            return counts.sum().double()
+        weight = 1.0 if self.reduction == "sum" else float(len(counts))
+        return torch.tensor(weight, dtype=torch.float64, device=counts.device)
+
+
+def _summed(band: Band, scores: Tensor, cuts: Sequence[tuple[int, int]]) -> Tensor:
+    """Adds up the losses of bands; where there are several, each is differentiated before the next is computed."""
+    if len(cuts) == 1 or not torch.is_grad_enabled() or not scores.requires_grad or _is_trained(band, scores, cuts[0]):
+        return torch.stack([band(scores, rows) for rows in cuts]).sum()
+    return cast(Tensor, BandedLoss.apply(scores, band, cuts))
+
+
+def _is_trained(band: Band, scores: Tensor, rows: tuple[int, int]) -> bool:
+    """Whether the upsampling has weights of its own that want a gradient."""
+    return band(scores.detach(), (rows[0], rows[0] + 1)).requires_grad
+
+
+class BandedLoss(torch.autograd.Function):
+    """A sum over bands that keeps the gradient of the scores, and never the logits of more than one band."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, band: Band, cuts: Sequence[tuple[int, int]]) -> Tensor:
+        """Adds up the bands' losses and their gradients."""
+        tensor = (scores.float() if scores.itemsize < 4 else scores).detach().requires_grad_()
+        gradient, totals = torch.zeros_like(tensor), []
+        for rows in cuts:
+            with torch.enable_grad():
+                total = band(tensor, rows)
+            gradient += torch.autograd.grad(total, tensor)[0]
+            totals.append(total.detach())
+        ctx.save_for_backward(gradient)
+        ctx.dtype = scores.dtype
+        return torch.stack(totals).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        """Scales the gradient that was kept."""
+        (gradient,) = ctx.saved_tensors
+        return (gradient * slope).to(ctx.dtype), None, None
 
 
 def _check_labels(labels: Tensor, classes: int, void: int) -> None:
-    wrong = labels[(labels != void) & ((labels < 0) | (labels >= classes))]
-    if len(wrong):
+    bad = (labels != void) & ((labels < 0) | (labels >= classes))
+    if bad.any():
+        wrong = labels[bad]
         raise ValueError(
             f"the masks hold {sorted(set(wrong.tolist()))[:5]}, which is neither a class (0..{classes - 1}) "
             f"nor void ({void})"

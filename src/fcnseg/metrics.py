@@ -85,14 +85,19 @@ class ConfusionMatrix(Metric):
         """
         if predictions.shape != targets.shape:
             raise ValueError(f"predictions {list(predictions.shape)} and targets {list(targets.shape)} differ in shape")
+        pairs = _count(predictions, targets, self.num_classes, self.void)
+        self.matrix += self._count_checked(predictions, targets) if pairs is None else pairs
+        self.images += len(targets)
+
+    def _count_checked(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Counts labels of any kind, and says what is wrong with them."""
         valid = targets != self.void
         truth, guess = targets[valid].long(), predictions[valid].long()
         if truth.numel():
             self._check(truth, "targets")
             self._check(guess, "predictions")
         pairs = torch.bincount(truth * self.num_classes + guess, minlength=self.num_classes**2)
-        self.matrix += pairs.view(self.num_classes, self.num_classes)
-        self.images += len(targets)
+        return pairs.view(self.num_classes, self.num_classes)
 
     def _check(self, labels: Tensor, what: str) -> None:
         low, high = labels.min(), labels.max()
@@ -105,6 +110,22 @@ class ConfusionMatrix(Metric):
     def compute(self) -> Scores:
         """Returns the scores of everything counted so far."""
         return scores_from_confusion(self.matrix)
+
+
+def _count(predictions: Predictions, targets: Targets, classes: int, void: int) -> Tensor | None:
+    """Counts bytes, whose pairs are few enough for one histogram; None where other labels must be looked at one by one.
+
+    A row for each of the 256 values that a target may have: those behind the classes must hold void alone.
+    """
+    if not predictions.dtype == targets.dtype == torch.uint8 or 256 * classes > torch.iinfo(torch.int16).max:
+        return None
+    pairs = targets.to(torch.int16).mul_(classes).add_(predictions)
+    rows = torch.bincount(pairs.flatten(), minlength=256 * classes)[: 256 * classes].view(256, classes)
+    matrix = rows[:classes].clone()
+    known = matrix.sum() + (rows[void].sum() if classes <= void < 256 else 0)
+    if 0 <= void < classes:
+        matrix[void] = 0
+    return matrix if known == targets.numel() and predictions.max() < classes else None
 
 
 class MeanLoss(Metric):

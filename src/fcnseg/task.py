@@ -129,10 +129,9 @@ class SegmentationTask(LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Adds the batch to the confusion matrix and the loss."""
         scores = self.model.scores(batch.images, batch.sizes if self.padded else None)
-        logits = self.model.upsample(scores, (batch.images.shape[2], batch.images.shape[3]))
-        loss = self.loss(scores, lambda *_: logits, batch.targets)
+        loss = self.loss(scores, self.model.upsample, batch.targets)
         self.val_loss.update(loss.total, loss.weight)
-        self.confusion.update(logits.argmax(1), batch.targets)
+        self.confusion.update(self.model.predict(scores, (batch.images.shape[2], batch.images.shape[3])), batch.targets)
 
     def on_validation_epoch_end(self) -> None:
         """Reads the scores off the confusion matrix."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Layer, Sum, Tap, conv_depth, grid_after, named_layers
 from fcnseg.backbones.plan import Plan, plans
 from fcnseg.backbones.window import Borders, run
@@ -218,6 +219,7 @@ class Backbone(nn.Module):
         inputs = self.normalize(images)
         if sizes is not None:
             inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
+        inputs = inputs.contiguous(memory_format=fastest_format(inputs.device.type))
         planned = self._plans(inputs.shape[2], inputs.shape[3])
         if planned is None:
             features: dict[int, Features] = {}
@@ -236,7 +238,9 @@ class Backbone(nn.Module):
 
     def _plans(self, height: int, width: int) -> tuple[Plan, Plan] | None:
         """Plans the exact window; None where all is computed."""
-        if self.padding_mode == "plain" or (self.batch_norm == "batch" and self.training):
+        if self.padding_mode == "plain" or any(
+            isinstance(module, nn.BatchNorm2d) and module.training for module in self.children()
+        ):
             return None
         return plans(self.layers, height, width)
 

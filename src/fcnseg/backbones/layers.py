@@ -7,6 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from fcnseg.backbones.convolution import Convolution
 from fcnseg.backbones.dense import DenseConv2d
 from fcnseg.geometry import Grid
 
@@ -41,7 +42,7 @@ class Conv:
 
     def module(self) -> nn.Module:
         """Builds the convolution; its ReLU has no parameters and is applied by the backbone."""
-        return (DenseConv2d if self.dense else nn.Conv2d)(
+        return (DenseConv2d if self.dense else Convolution)(
             self.inputs, self.outputs, self.kernel, self.stride, self.padding, groups=self.groups, bias=self.bias
         )
 

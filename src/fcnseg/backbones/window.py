@@ -17,12 +17,13 @@ computed as ever. Rows and columns are planned apart, from the layers' kernels, 
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fcnseg.backbones.convolution import convolve, fastest_format
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap
 from fcnseg.backbones.plan import Plan, Span
 from fcnseg.geometry import IMAGE
@@ -52,7 +53,7 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
         sides: the cells before and after the layer, of rows and of columns.
     """
     if isinstance(layer, MaxPool):
-        a = functional.max_pool2d(_padded(field.a, layer, sides), layer.kernel, layer.stride)
+        a = functional.max_pool2d(functional.pad(field.a, _margins(layer, sides)), layer.kernel, layer.stride)
         return Field(a, field.c)
     if isinstance(layer, LocalResponseNorm):
         c = module(field.c)
@@ -67,23 +68,60 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
     before = functional.conv2d(constants, conv.weight, conv.bias, groups=layer.groups)
     after = functional.relu(before) if layer.relu else before
     bias = (before - after).flatten() if layer.relu else None
-    a = functional.conv2d(_padded(field.a, layer, sides), conv.weight, bias, layer.stride, groups=layer.groups)
-    return Field(torch.maximum(a, -after) if layer.relu else a, after)
+    amounts = _margins(layer, sides)
+    even = amounts[0] == amounts[1] >= 0 and amounts[2] == amounts[3] >= 0  # the convolution pads without a copy
+    padding = (amounts[2], amounts[0]) if even else (0, 0)
+    a = field.a if even else functional.pad(field.a, amounts)
+    a = convolve(a, conv.weight, bias, layer.stride, padding, layer.groups)
+    return Field(floored(a, -after) if layer.relu else a, after)
 
 
 def _rectified(a: Tensor, before: Tensor) -> Field:
     after = functional.relu(before)
-    return Field(torch.maximum(a + (before - after), -after), after)
+    return Field(floored(a + (before - after), -after), after)
 
 
-def _padded(a: Tensor, layer: Conv | MaxPool, sides: Sequence[tuple[Span, Span]]) -> Tensor:
-    """Lays zeros around the window, or cuts it, so that the layer without padding gives the cells that are wanted."""
+def floored(a: Tensor, floor: Tensor) -> Tensor:
+    """Returns the larger of a fresh map [n, c, h, w] and a value per channel [1, c, 1, 1], in the map's memory.
+
+    On a GPU, and where a graph is compiled, the plain operator can be fused with what precedes it.
+    """
+    if a.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.maximum(a, floor)
+    return cast(Tensor, Floor.apply(a, floor))
+
+
+class Floor(torch.autograd.Function):
+    """The maximum with a value per channel, of which only the result is kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, floor: Tensor) -> Tensor:
+        """Raises what lies below."""
+        a.clamp_(min=floor)
+        ctx.mark_dirty(a)
+        ctx.save_for_backward(a, floor)
+        return a
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the gradients of the map, where it is larger, and of the value, elsewhere."""
+        a, floor = ctx.saved_tensors
+        of_map = gradient * (a > floor)
+        return of_map, (gradient.sum((0, 2, 3)) - of_map.sum((0, 2, 3)))[None, :, None, None]
+
+
+def _margins(layer: Conv | MaxPool, sides: Sequence[tuple[Span, Span]]) -> list[int]:
+    """Returns the zeros to lay around the window so that the layer without padding gives the cells that are wanted.
+
+    Left, right, above, below; a negative number of cells is cut.
+    """
     amounts = []
     for before, after in reversed(sides):  # torch pads columns first
         first = layer.stride * after.start - layer.padding
         behind = layer.stride * (after.stop - 1) - layer.padding + layer.kernel
         amounts += [before.start - first, behind - before.stop]
-    return functional.pad(a, amounts)
+    return amounts
 
 
 def edges(modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tensor, canvas: tuple[int, int]) -> Tensor:
@@ -95,7 +133,7 @@ def edges(modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tenso
         c: [1, c, 1, 1], the constant field that the first layer leaves.
         canvas: rows and columns.
     """
-    tensor = c.expand(-1, -1, *canvas).contiguous(memory_format=torch.channels_last)
+    tensor = c.expand(-1, -1, *canvas).contiguous(memory_format=fastest_format(c.device.type))
     for module, layer in zip(modules, layers, strict=True):
         if module is not None:
             tensor = module(tensor)
