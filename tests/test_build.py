@@ -246,30 +246,6 @@ def test_a_missing_coarser_net_is_named(tmp_path):
 # ---- trainer
 
 
-@pytest.mark.parametrize(
-    ("name", "accelerator", "capable", "expected"),
-    [
-        ("auto", "gpu", True, "bf16-mixed"),
-        ("auto", "cpu", True, "32-true"),
-        ("auto", "gpu", False, "32-true"),
-        ("16-mixed", "cpu", True, "16-mixed"),
-        ("32-true", "gpu", True, "32-true"),
-    ],
-)
-def test_auto_precision_is_bf16_where_the_gpu_to_be_used_has_it(monkeypatch, name, accelerator, capable, expected):
-    monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation: capable and not including_emulation
-    )
-    assert build.precision(name, accelerator) == expected
-
-
-@pytest.mark.parametrize(("there", "expected"), [(True, "gpu"), (False, "cpu")])
-def test_auto_accelerator_is_a_cuda_gpu_or_the_processor(monkeypatch, there, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert build.accelerator("auto") == expected
-    assert build.accelerator("cpu") == "cpu"
-
-
 def test_the_trainer_is_the_configurations(tmp_path):
     config = composed(*SMALL, "trainer.accumulate=3", "trainer.val_every=4", "trainer.clip=2.5", "trainer.max_steps=9")
     trainer = build.build_trainer(config, tmp_path, [])

@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 
+from fcnseg import upsampling
+from fcnseg.backbones import backbone_class
+from fcnseg.fcn import FCN
 from fcnseg.geometry import IMAGE
 from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
 from fcnseg.shapes import Features
@@ -163,3 +166,64 @@ def test_negative_labels_are_refused(batch):
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match=r"loss.reduction must be one of sum, mean, image_mean, not 'average'"):
         PixelCrossEntropy("average")
+
+
+# ---- bands
+
+
+@pytest.fixture
+def narrow_bands(monkeypatch):
+    monkeypatch.setattr(upsampling, "BAND_BYTES", {"cpu": 8 * 2 * 5 * 31 * 3, "other": 1})  # three rows at a time
+
+
+def case(learned=False):
+    torch.manual_seed(0)
+    net = FCN(backbone_class("squeezenet")(dropout=0.0), 5, 8, learn_final=learned).double()
+    for layer in net.score_layers:
+        torch.nn.init.normal_(layer.weight)
+    targets = torch.randint(0, 5, (2, 40, 31), dtype=torch.uint8)
+    targets[0, :9] = VOID
+    return net, torch.randint(0, 256, (2, 3, 40, 31), dtype=torch.uint8), targets
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("learned", [False, True])
+def test_bands_give_the_loss_and_the_gradients_of_the_whole(reduction, learned, request):
+    net, images, targets = case(learned)
+    found = []
+    for banded in (False, True):
+        if banded:
+            request.getfixturevalue("narrow_bands")
+        net.zero_grad()
+        scores = net.scores(images)
+        assert (len(upsampling.bands(scores.tensor, (40, 31))) > 10) == banded
+        loss = PixelCrossEntropy(reduction)(scores, net.upsample, targets)
+        (3 * loss.total).backward()
+        found.append([loss.total.detach(), loss.weight, *(p.grad.clone() for p in net.parameters())])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.usefixtures("narrow_bands")
+def test_logits_of_one_band_are_held_at_a_time():
+    net, images, targets = case()
+    asked = []
+
+    def upsample(scores, size, rows):
+        asked.append(rows)
+        return net.upsample(scores, size, rows)
+
+    PixelCrossEntropy("sum")(net.scores(images), upsample, targets).total.backward()
+    first, *bands = asked  # the first asks whether the upsampling is trained, for one row
+    assert first == (0, 1)
+    assert [stop - start for start, stop in bands] == [3] * 13 + [1]
+    assert bands[-1][1] == 40
+
+
+@pytest.mark.usefixtures("narrow_bands")
+def test_predictions_of_bands_are_the_best_classes():
+    net, images, _ = case()
+    scores = net.scores(images)
+    predictions = net.predict(scores, (40, 31))
+    assert predictions.dtype == torch.uint8
+    assert torch.equal(predictions, net.upsample(scores, (40, 31)).argmax(1).to(torch.uint8))

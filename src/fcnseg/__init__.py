@@ -31,6 +31,7 @@ def create_model(
     in_channels: int = 3,
     batch_norm: str | None = None,
     padding_mode: str = "window",
+    checkpointing: bool = False,
     learn_intermediate: bool = False,
     learn_final: bool = False,
 ) -> "FCN":
@@ -49,6 +50,7 @@ def create_model(
         in_channels: channels of the images.
         batch_norm: "frozen" or "batch"; None is frozen with weights, else batch.
         padding_mode: "window" or "plain", the same function; see backbones.window.
+        checkpointing: keep less for the gradient and compute it again; see Backbone.
         learn_intermediate: learn the upsampling between skips, as in the CVPR paper.
         learn_final: learn the upsampling to pixels.
 
@@ -60,6 +62,7 @@ def create_model(
         ValueError: an unknown name, or weights and options that do not fit.
     """
     from fcnseg.backbones import backbone_class
+    from fcnseg.backbones.convolution import fastest_format
     from fcnseg.backbones.pretrained import load_weights
     from fcnseg.fcn import AT_ONCE_SCALES, FCN
     from fcnseg.weights.normalization import stated
@@ -67,9 +70,9 @@ def create_model(
     if name not in OUTPUT_STRIDES:
         raise ValueError(f"there is no model {name!r}; choose one of {', '.join(OUTPUT_STRIDES)}")
     statistics = batch_norm or ("batch" if weights in (None, "none") else "frozen")
-    trunk = backbone_class(backbone)(padding, None, dropout, in_channels, statistics, padding_mode)
+    trunk = backbone_class(backbone)(padding, None, dropout, in_channels, statistics, padding_mode, checkpointing)
     load_weights(trunk, weights, stated(normalization, mean, std, in_channels))
-    return FCN(
+    net = FCN(
         trunk,
         num_classes,
         OUTPUT_STRIDES[name],
@@ -77,3 +80,4 @@ def create_model(
         learn_intermediate=learn_intermediate,
         learn_final=learn_final,
     )
+    return net.to(memory_format=fastest_format("cpu"))

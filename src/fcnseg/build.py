@@ -19,6 +19,7 @@ from fcnseg.data.dataset import SegmentationDataset, Source
 from fcnseg.data.leaks import separated
 from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
+from fcnseg.hardware import accelerator, is_compiled, precision
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -32,12 +33,6 @@ OPTIMIZERS = ("sgd", "adamw")
 
 LOGGERS = ("csv", "wandb")
 """What logger.name may say."""
-
-ACCELERATORS = ("auto", "cpu", "gpu")
-"""What trainer.accelerator may say."""
-
-PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
-"""What trainer.precision may say."""
 
 
 def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization | None = None) -> FCN:
@@ -55,6 +50,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         backbone.in_channels,
         backbone.batch_norm or ("frozen" if pretrained else "batch"),
         backbone.padding_mode,
+        backbone.checkpointing,
     )
     net = FCN(
         trunk,
@@ -64,7 +60,8 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         learn_intermediate=model.learn_intermediate,
         learn_final=model.learn_final,
     )
-    return net.to(memory_format=fastest_format("cuda" if accelerator(config.trainer.accelerator) == "gpu" else "cpu"))
+    on_gpu = accelerator(config.trainer.accelerator) == "gpu"
+    return net.to(memory_format=fastest_format("cuda" if on_gpu else "cpu"))
 
 
 def stated_normalization(config: TrainConfig) -> Normalization | None:
@@ -129,10 +126,12 @@ def make_optimizer(config: TrainConfig, net: FCN) -> tuple[torch.optim.Optimizer
     """Builds optimiser and schedule."""
     groups, chosen = optimizer_groups(config, net), config.optimizer
     optimizer: torch.optim.Optimizer
+    # Fused optimisers unscale by themselves, which Lightning does not let go with clipping.
+    fused = config.trainer.precision != "16-mixed"
     if chosen.name == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum, fused=fused)
     else:
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate(config), betas=(chosen.momentum, 0.999), fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate(config), betas=(chosen.momentum, 0.999), fused=fused)
     factor = schedule_factor(chosen.schedule, config.trainer.max_steps, chosen.warmup)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
@@ -188,37 +187,25 @@ def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
         raise ValueError(f"model.num_classes={classes}, but data={config.data.name} has {len(source.classes)} classes")
     net, weights_from = build_net(config, classes)
     optimizer_groups(config, net)  # freezes what is not trained before DDP looks at it
+    on = accelerator(config.trainer.accelerator)
     record = {
         "config": asdict(config),
         "normalization": asdict(net.backbone.normalization),
         "weights_from": weights_from,
         "num_classes": classes,
         "classes": list(source.classes),
-        "precision": precision(config.trainer.precision, accelerator(config.trainer.accelerator)),
+        "precision": precision(config.trainer.precision, on),
     }
     loss = PixelCrossEntropy(config.loss.reduction, source.void)
     return SegmentationTask(
-        net, loss, partial(make_optimizer, config), record, config.data.batching == "pad", config.seed
+        net,
+        loss,
+        partial(make_optimizer, config),
+        record,
+        padded=config.data.batching == "pad",
+        seed=config.seed,
+        compiled=is_compiled(config.trainer.compile, on, config.data.batching),
     )
-
-
-def accelerator(name: str) -> str:
-    """Resolves "auto": a CUDA GPU if there is one, else the processor; Apple's GPUs lack the float64 that sums need."""
-    if name == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return name
-
-
-def precision(name: str, on: str) -> Any:
-    """Resolves "auto": bf16-mixed on a GPU that computes in it, else 32-true.
-
-    Args:
-        name: what trainer.precision says.
-        on: the resolved accelerator.
-    """
-    if name != "auto":
-        return name
-    return "bf16-mixed" if on == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
 def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) -> Trainer:

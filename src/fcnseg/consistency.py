@@ -7,10 +7,8 @@ import torch
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.pretrained import comes_from_caffe
 from fcnseg.build import (
-    ACCELERATORS,
     LOGGERS,
     OPTIMIZERS,
-    PRECISIONS,
     bare_net,
     optimizer_groups,
     scale_range,
@@ -21,6 +19,7 @@ from fcnseg.data.datamodule import BATCHINGS
 from fcnseg.data.leaks import COMPARISONS, OVERLAPS
 from fcnseg.data.transforms import AUGMENTS, transforms
 from fcnseg.fcn import FCN
+from fcnseg.hardware import ACCELERATORS, PRECISIONS
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate

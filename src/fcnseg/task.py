@@ -52,6 +52,7 @@ class SegmentationTask(LightningModule):
         record: dict[str, Any] | None = None,
         padded: bool = False,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         """Takes finished parts.
 
@@ -62,6 +63,7 @@ class SegmentationTask(LightningModule):
             record: plain containers that checkpoints carry, enough to build all this again.
             padded: whether batches hold images padded to one size.
             seed: of dropout.
+            compiled: whether the training's forward pass is compiled, anew for each size of images.
         """
         super().__init__()
         self.model = model
@@ -70,6 +72,7 @@ class SegmentationTask(LightningModule):
         self.record = record or {}
         self.padded = padded
         self.seed = seed
+        self.training_scores = torch.compile(model.scores, dynamic=False) if compiled else model.scores
         self.confusion = ConfusionMatrix(model.num_classes, loss.void)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validations: list[Validation] = []
@@ -88,7 +91,7 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Returns the batch's summed loss; the step's weight divides the gradient before the optimiser runs."""
-        scores = self.model.scores(batch.images, batch.sizes if self.padded else None)
+        scores = self.training_scores(batch.images, batch.sizes if self.padded else None)
         loss = self.loss(scores, self.model.upsample, batch.targets)
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
         self.train_loss.update(loss.total.detach(), loss.weight)

@@ -16,7 +16,7 @@ needs_nnpack = pytest.mark.skipif(not torch.backends.nnpack.is_available(), reas
 @pytest.fixture
 def narrow_processor(monkeypatch):
     """A processor with AVX2 alone, whatever this one has."""
-    monkeypatch.setattr(convolution, "_is_narrow", torch.backends.nnpack.is_available)
+    monkeypatch.setattr(convolution, "NARROW", True)
 
 
 def error(ours, exact):
@@ -92,11 +92,11 @@ def test_a_whole_net_stays_within_the_windows_tolerance():
     ],
 )
 def test_the_order_of_values_is_that_of_the_fastest_convolutions(narrow, device, expected, monkeypatch):
-    monkeypatch.setattr(convolution, "_is_narrow", lambda: narrow)
+    monkeypatch.setattr(convolution, "NARROW", narrow)
     assert fastest_format(device) is expected
 
 
 def test_without_the_transforms_it_is_torchs_convolution(monkeypatch):
-    monkeypatch.setattr(convolution, "_is_narrow", lambda: False)
+    monkeypatch.setattr(convolution, "NARROW", False)
     images, weight = torch.randn(1, 16, 9, 9), torch.randn(16, 16, 3, 3)
     assert torch.equal(convolve(images, weight, None, 1, (1, 1), 1), functional.conv2d(images, weight, padding=1))

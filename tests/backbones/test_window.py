@@ -1,6 +1,8 @@
 """The exact window computes what the plain padded net computes: outputs, gradients, any size, any batch."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -202,3 +204,52 @@ def test_the_window_of_vgg16_on_the_papers_image():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match=r"backbone\.padding_mode must be one of window, plain, not 'valid'"):
         backbone_class("squeezenet")(padding_mode="valid")
+
+
+ONE_GRAPH = """
+import torch, fcnseg
+net = fcnseg.create_model("fcn8s", backbone="caffenet", num_classes=3, dropout=0.0)
+torch.nn.init.normal_(net.score_fr.weight)
+images = torch.randint(0, 256, (2, 3, 64, 67), dtype=torch.uint8)
+found = []
+for scores in (net.scores, torch.compile(net.scores, backend="eager", fullgraph=True, dynamic=False)):
+    net.zero_grad()
+    result = scores(images)
+    result.tensor.sum().backward()
+    found.append([result.tensor.detach(), *(p.grad.clone() for p in net.parameters())])
+    assert result.grid.stride == 8, result.grid
+assert net.backbone.window_layers(64, 67)
+assert found[0][0].any()
+for ours, compiled in zip(*found, strict=True):
+    torch.testing.assert_close(ours, compiled, rtol=1e-4, atol=1e-4 * float(ours.abs().max()))
+"""
+
+
+@pytest.mark.slow
+def test_the_window_is_one_graph_for_a_compiler():
+    # In a process of its own: annotations that are checked, as here, cannot be compiled.
+    subprocess.run([sys.executable, "-c", ONE_GRAPH], check=True, timeout=300)
+
+
+@pytest.mark.parametrize(("name", "padding"), [("vgg16", 100), ("vgg16", "same"), ("resnet50", "same")])
+def test_checkpointing_keeps_less_and_changes_nothing(name, padding, narrow):
+    torch.manual_seed(0)
+    net = moved(FCN(narrow(name)(padding, dropout=0.5), 4, 8).double())
+    kept, found = [], []
+    for checkpointing in (False, True):
+        net.backbone.checkpointing = checkpointing
+        net.zero_grad()
+        torch.manual_seed(1)
+        held = {}
+
+        def hold(tensor, held=held):
+            held[tensor.data_ptr()] = tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            scores = net.scores(noise(1, 3, 90, 75)).tensor
+        kept.append(sum(held.values()))
+        scores.square().sum().backward()
+        found.append([scores.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    assert kept[1] < 0.7 * kept[0]
+    assert all(torch.equal(*both) for both in zip(*found, strict=True))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from fcnseg.backbones.base import Backbone, Head, Padding
+from fcnseg.backbones.base import Backbone, Padding
+from fcnseg.backbones.head import Head
 from fcnseg.backbones.layers import Conv, Layer, MaxPool, Tap, hidden_layers
 
 

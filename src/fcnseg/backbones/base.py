@@ -1,15 +1,29 @@
 """The one base class of backbones: runs a list of layers and offers the tapped maps by stride."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from fcnseg.backbones.convolution import fastest_format
-from fcnseg.backbones.layers import BatchNorm, Concat, Conv, Layer, Sum, Tap, conv_depth, grid_after, named_layers
+from fcnseg.backbones.convolution import Convolution, fastest_format
+from fcnseg.backbones.head import Head
+from fcnseg.backbones.layers import (
+    BatchNorm,
+    Concat,
+    Conv,
+    Layer,
+    Sum,
+    Tap,
+    conv_depth,
+    grid_after,
+    named_layers,
+    sections,
+)
 from fcnseg.backbones.plan import Plan, plans
 from fcnseg.backbones.window import Borders, run
 from fcnseg.geometry import IMAGE, Grid
@@ -19,29 +33,11 @@ from fcnseg.weights.normalization import CAFFE, TORCHVISION, Normalization, wide
 Padding = int | str
 """Zeros around the image in pixels, or "same"."""
 
-
 PADDING_MODES = ("window", "plain")
 """What padding_mode may say: the same function computed where the image is seen, or everywhere."""
 
 BATCH_NORMS = ("frozen", "batch")
 """What batch_norm may say: the statistics of the weights, or those of each batch."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the classifier computes behind the coarsest map: the part that an FCN replaces by score layers.
-
-    Attributes:
-        layer: name of its last layer in the authors' or torchvision's files.
-        pool: side of the average pooling, in cells; 1 where there is none.
-        pool_last: whether the pooling follows the last layer and a ReLU instead of preceding it.
-        classes: number of classes.
-    """
-
-    layer: str
-    pool: int = 1
-    pool_last: bool = False
-    classes: int = 1000
 
 
 class Backbone(nn.Module):
@@ -83,6 +79,7 @@ class Backbone(nn.Module):
         in_channels: int = 3,
         batch_norm: str = "frozen",
         padding_mode: str = "window",
+        checkpointing: bool = False,
     ) -> None:
         """Builds the layers with He-initialised filters and zero biases.
 
@@ -93,7 +90,9 @@ class Backbone(nn.Module):
             in_channels: channels of the images.
             batch_norm: "frozen" normalises with the statistics of the weights in training too, so that images do not
                 depend on their batch; "batch" with those of each batch.
-            padding_mode: "window" leaves out what the padding makes of itself, "plain" computes all of it; see window.
+            padding_mode: "window" leaves out what the padding makes of itself; "plain" computes all of it, by
+                direct sums; see window.
+            checkpointing: keep the maps behind poolings alone, and compute the others again for the gradient.
 
         Raises:
             ValueError: a padding that is neither "same" nor a number of pixels, dropout outside 0..1, no channels, or
@@ -115,11 +114,14 @@ class Backbone(nn.Module):
             if value not in choices:
                 raise ValueError(f"backbone.{key} must be one of {', '.join(choices)}, not {value!r}")
         self.in_channels, self.batch_norm, self.padding_mode = in_channels, batch_norm, padding_mode
-        self._borders = Borders()
+        self.checkpointing, self._borders = checkpointing, Borders()
         first, *others = self.make_layers(padding, dropout)
         self.layers: tuple[Layer, ...] = (replace(cast(Conv, first), inputs=in_channels), *others)
         for layer in named_layers(self.layers):
-            self.add_module(layer.name, layer.module())
+            module = layer.module()
+            if isinstance(module, Convolution):
+                module.direct = padding_mode == "plain"
+            self.add_module(layer.name, module)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.empty(0), persistent=False)
@@ -222,14 +224,11 @@ class Backbone(nn.Module):
         inputs = inputs.contiguous(memory_format=fastest_format(inputs.device.type))
         planned = self._plans(inputs.shape[2], inputs.shape[3])
         if planned is None:
-            features: dict[int, Features] = {}
-            self._run(self.layers, Features(inputs, IMAGE), features)
-            return features
+            return self._whole(self.layers, Features(inputs, IMAGE))
         layers = self.layers[: planned[0].layers]
         modules = [None if isinstance(layer, Tap) else self.get_submodule(cast(Conv, layer).name) for layer in layers]
-        whole, features = run(modules, layers, inputs, planned, self._borders)
-        self._run(self.layers[len(layers) :], whole, features)
-        return features
+        whole, features = run(modules, layers, inputs, planned, self._borders, self._call)
+        return features | self._whole(self.layers[len(layers) :], whole)
 
     def window_layers(self, height: int, width: int) -> int:
         """Returns how many layers are computed in the exact window for images of this size; 0 without it."""
@@ -244,21 +243,34 @@ class Backbone(nn.Module):
             return None
         return plans(self.layers, height, width)
 
-    def _run(self, layers: Sequence[Layer], source: Features, taps: dict[int, Features]) -> Tensor:
-        tensor, grid = source
-        for layer in layers:
-            if isinstance(layer, Concat):
-                tensor = torch.cat([self._run(path, Features(tensor, grid), taps) for path in layer.paths], dim=1)
-            elif isinstance(layer, Sum):
-                first, *others = [self._run(path, Features(tensor, grid), taps) for path in layer.paths]
-                tensor = functional.relu(sum(others, first))
-            elif isinstance(layer, Tap):
+    def _call(self, function: Callable[..., Any], *tensors: Tensor) -> Any:
+        """Calls a stretch of layers, which under checkpointing keeps its inputs alone for the gradient."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *tensors, use_reentrant=False)
+        return function(*tensors)
+
+    def _whole(self, layers: Sequence[Layer], source: Features) -> dict[int, Features]:
+        """Computes whole maps from layer to layer, and returns the tapped ones by stride."""
+        (tensor, grid), taps = source, {}
+        for first, stop in sections(layers):
+            if isinstance(layers[first], Tap):
                 taps[grid.stride] = Features(tensor, grid)
             else:
-                tensor = self.get_submodule(layer.name)(tensor)
+                tensor = self._call(partial(self._run, layers[first:stop]), tensor)
+                grid = grid_after(layers[first:stop], grid)
+        return taps
+
+    def _run(self, layers: Sequence[Layer], tensor: Tensor) -> Tensor:
+        for layer in layers:
+            if isinstance(layer, Concat):
+                tensor = torch.cat([self._run(path, tensor) for path in layer.paths], dim=1)
+            elif isinstance(layer, Sum):
+                first, *others = [self._run(path, tensor) for path in layer.paths]
+                tensor = functional.relu(sum(others, first))
+            else:
+                tensor = self.get_submodule(cast(Conv, layer).name)(tensor)
                 if isinstance(layer, Conv | BatchNorm) and layer.relu:
                     tensor = functional.relu(tensor, inplace=True)
-            grid = grid_after([layer], grid)
         return tensor
 
     def _initialise(self) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from fcnseg.backbones.base import Backbone, Head, Padding
+from fcnseg.backbones.base import Backbone, Padding
+from fcnseg.backbones.head import Head
 from fcnseg.backbones.layers import Concat, Conv, Dropout, Layer, LocalResponseNorm, MaxPool, Tap
 
 INCEPTIONS = (

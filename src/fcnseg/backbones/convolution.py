@@ -5,22 +5,32 @@ transforms, which torch carries in NNPACK but takes for other machines only. The
 rounding, about 1e-5 of the largest value a layer. ``torch.backends.nnpack.flags(enabled=False)`` turns them off.
 """
 
-from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2" and torch._nnpack_available()
+"""Whether this processor lacks AVX-512. Asking for NNPACK also makes it ready: without that, its operator fails."""
+
 LEAST_CHANNELS = 16
 """Below, the transforms cost more than the sums that they save."""
 
 
 class Convolution(nn.Conv2d):
-    """A convolution whose 3x3 form takes Winograd's transforms where they are faster."""
+    """A convolution whose 3x3 form takes Winograd's transforms where they are faster.
+
+    Attributes:
+        direct: whether it never does.
+    """
+
+    direct = False
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves [n, c, h, w]."""
+        if self.direct:
+            return super().forward(input)
         padding = cast(tuple[int, int], self.padding)
         return convolve(input, self.weight, self.bias, self.stride[0], padding, self.groups)
 
@@ -42,15 +52,9 @@ def suits_winograd(input: Tensor, weight: Tensor) -> bool:
         and min(weight.shape[:2]) >= LEAST_CHANNELS
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and _is_narrow()
+        and NARROW
         and torch._C._get_nnpack_enabled()
     )
-
-
-@cache
-def _is_narrow() -> bool:
-    # The question also makes NNPACK ready: without it, its operator fails.
-    return torch.backends.cpu.get_cpu_capability() == "AVX2" and torch._nnpack_available()
 
 
 def fastest_format(device: str) -> torch.memory_format:
@@ -58,7 +62,7 @@ def fastest_format(device: str) -> torch.memory_format:
 
     Without AVX-512 oneDNN takes four times as long for the gradient of weights in channels-last order.
     """
-    return torch.contiguous_format if device == "cpu" and _is_narrow() else torch.channels_last
+    return torch.contiguous_format if device == "cpu" and NARROW else torch.channels_last
 
 
 class Winograd(torch.autograd.Function):

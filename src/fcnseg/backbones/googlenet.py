@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from fcnseg.backbones.base import Backbone, Head, Padding
+from fcnseg.backbones.base import Backbone, Padding
 from fcnseg.backbones.bvlc_googlenet import INCEPTIONS, inceptions
+from fcnseg.backbones.head import Head
 from fcnseg.backbones.layers import BatchNorm, Conv, Dropout, Layer, MaxPool, Tap
 from fcnseg.weights.normalization import Normalization
 

@@ -237,6 +237,18 @@ def hidden_layers(inputs: int, kernel: int, same: bool, dropout: float, channels
     yield Tap(channels)
 
 
+def sections(layers: Sequence[Layer]) -> Iterator[tuple[int, int]]:
+    """Yields first and last + 1 of the stretches between the smallest maps: each ends behind a pooling, taps alone."""
+    first = 0
+    for at, layer in enumerate(layers):
+        if isinstance(layer, Tap) and first < at:
+            yield first, at
+            first = at
+        if isinstance(layer, Tap | MaxPool) or at == len(layers) - 1:
+            yield first, at + 1
+            first = at + 1
+
+
 def cells_after(layer: Layer, cells: int) -> int:
     """Returns how many cells a side of so many has after a layer; none or fewer if the layer does not fit."""
     if isinstance(layer, Concat | Sum):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from fcnseg.backbones.base import Backbone, Head, Padding
+from fcnseg.backbones.base import Backbone, Padding
+from fcnseg.backbones.head import Head
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, MaxPool, Tap, hidden_layers
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

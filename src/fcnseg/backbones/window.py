@@ -15,8 +15,9 @@ As long as they are apart the result is exact; before they meet, all three parts
 computed as ever. Rows and columns are planned apart, from the layers' kernels, strides and paddings alone.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcnseg.backbones.convolution import convolve, fastest_format
-from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap
+from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap, grid_after, sections
 from fcnseg.backbones.plan import Plan, Span
 from fcnseg.geometry import IMAGE
 from fcnseg.shapes import Features
@@ -64,9 +65,7 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
         return _rectified(a, before) if relu else Field(a, before)
     assert isinstance(layer, Conv)
     conv = cast(nn.Conv2d, module)
-    constants = field.c.expand(-1, -1, layer.kernel, layer.kernel)
-    before = functional.conv2d(constants, conv.weight, conv.bias, groups=layer.groups)
-    after = functional.relu(before) if layer.relu else before
+    before, after = _constants(conv, layer, field.c)
     bias = (before - after).flatten() if layer.relu else None
     amounts = _margins(layer, sides)
     even = amounts[0] == amounts[1] >= 0 and amounts[2] == amounts[3] >= 0  # the convolution pads without a copy
@@ -74,6 +73,14 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
     a = field.a if even else functional.pad(field.a, amounts)
     a = convolve(a, conv.weight, bias, layer.stride, padding, layer.groups)
     return Field(floored(a, -after) if layer.relu else a, after)
+
+
+def _constants(conv: nn.Conv2d, layer: Conv, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns what a convolution makes of the constants, before and after its ReLU."""
+    before = functional.conv2d(
+        c.expand(-1, -1, layer.kernel, layer.kernel), conv.weight, conv.bias, groups=layer.groups
+    )
+    return before, functional.relu(before) if layer.relu else before
 
 
 def _rectified(a: Tensor, before: Tensor) -> Field:
@@ -207,6 +214,7 @@ def run(
     inputs: Tensor,
     plans: tuple[Plan, Plan],
     borders: Borders,
+    call: Callable[..., tuple[Tensor, Tensor]],
 ) -> tuple[Features, dict[int, Features]]:
     """Computes the planned layers.
 
@@ -216,21 +224,34 @@ def run(
         inputs: [n, c, h, w], normalised images without padding.
         plans: of rows and columns, for the same number of layers.
         borders: keeps the small canvases' maps.
+        call: calls a function of tensors, and may compute it again for the gradient.
 
     Returns:
         The whole map after the last planned layer, and the tapped maps by stride, those before the last layer as
         windows, which begin later than the canvas.
     """
-    rows, columns = plans
-    field, grid = Field(inputs, inputs.new_zeros(1, inputs.shape[1], 1, 1)), IMAGE
-    edge, taps = inputs, dict[int, Features]()
-    for at, (module, layer) in enumerate(zip(modules, layers, strict=True)):
-        if isinstance(layer, Conv | MaxPool):
-            grid = grid.conv(layer.kernel, layer.stride, layer.padding)
-        if module is not None:
-            field = step(module, layer, field, [(side.spans[at], side.spans[at + 1]) for side in plans])
-        elif isinstance(layer, Tap):
-            taps[grid.stride] = Features(field.a + field.c, grid.crop(rows.spans[at].start))
-        if at == 0:
-            edge = borders.get(modules, layers, field.c, plans)
-    return Features(laid_together(field, edge, rows, columns), grid), taps
+    a, c, grid = inputs, inputs.new_zeros(1, inputs.shape[1], 1, 1), IMAGE
+    edge = borders.get(modules, layers, _constants(cast(nn.Conv2d, modules[0]), cast(Conv, layers[0]), c)[1], plans)
+    taps: dict[int, Features] = {}
+    for first, stop in sections(layers):
+        if isinstance(layers[first], Tap):
+            taps[grid.stride] = Features(a + c, grid.crop(plans[0].spans[first].start))
+        else:
+            a, c = call(partial(_stretch, modules, layers, plans, (first, stop)), a, c)
+            grid = grid_after(layers[first:stop], grid)
+    return Features(laid_together(Field(a, c), edge, *plans), grid), taps
+
+
+def _stretch(
+    modules: Sequence[nn.Module | None],
+    layers: Sequence[Layer],
+    plans: tuple[Plan, Plan],
+    part: tuple[int, int],
+    a: Tensor,
+    c: Tensor,
+) -> tuple[Tensor, Tensor]:
+    field = Field(a, c)
+    for at in range(*part):
+        sides = [(side.spans[at], side.spans[at + 1]) for side in plans]
+        field = step(cast(nn.Module, modules[at]), layers[at], field, sides)
+    return field.a, field.c

@@ -45,7 +45,10 @@ class BackboneConfig:
     padding: Any = None
     """Pixels of zeros around the image, or same; null takes the backbone's own (100 for VGG 16, as published)."""
     padding_mode: str = "window"
-    """window computes what the padding makes of itself only once, plain everywhere: the same function."""
+    """window computes what the padding makes of itself only once, plain everywhere, and by direct sums: the same
+    function."""
+    checkpointing: bool = False
+    """Keep the maps behind poolings alone and compute the others again for the gradient: less memory, more time."""
     in_channels: int = 3
     """Channels of the images: 1 sums the weights' filters, channels after the third take their mean. Paper: Sec. 5."""
     batch_norm: str | None = None

@@ -76,6 +76,9 @@ class TrainerConfig:
     """Largest norm of the gradient."""
     precision: str = pinned("trainer.precision")
     """auto (bf16-mixed where the GPU has it, else 32-true), 32-true, 64-true, bf16-mixed, 16-mixed."""
+    compile: bool | None = None
+    """Compile the training's forward pass for each size of images; null does so on a GPU with data.batching=crop, where
+    there is one size."""
     accelerator: str = "auto"
     """auto (a CUDA GPU if there is one, else cpu), cpu or gpu."""
     devices: Any = 1
