@@ -51,9 +51,16 @@ OPTIONS = {
     "precision": Option(str, "what it computes in", ("fp32", "bf16")),
     "device": Option(str, "cpu or cuda"),
     "repeat": Option(counting, "rounds, of which the median counts"),
+    "side": Option(counting, "side of square images, where it does not vary"),
+    "sides": Option(counts, "sides of the images that are compared"),
+    "batches": Option(counts, "images a pass that are compared"),
+    "strides": Option(counts, "output strides that are compared"),
+    "log-every": Option(counting, "steps between entries of metrics.csv"),
+    "limit": Option(counting, "seconds after which no further row is begun"),
+    "root": Option(Path, "folder of the data set"),
     "peers": Option(Path, "folder of an unpacked torchfcn, where it is not installed"),
 }
-"""Every option that more than one claim may take."""
+"""Every option that a claim may take."""
 
 NETS: dict[str, Any] = {
     "model": "fcn8s",
@@ -86,6 +93,40 @@ CLAIMS = {
     "loss": Claim(
         "upsampling and loss, forward and backward",
         {"model": "fcn8s", "backbone": "vgg16", "size": (500, 375), "batch": 1, "device": "cpu", "repeat": 9},
+    ),
+    "metrics": Claim(
+        "the confusion matrix against the authors' numpy",
+        {"size": (500, 375), "batch": 20, "device": "cpu", "repeat": 9},
+    ),
+    "overhead": Claim(
+        "what Lightning adds to a training step",
+        {
+            "model": "fcn8s",
+            "backbone": "squeezenet",
+            "size": (96, 96),
+            "batch": 8,
+            "device": "cpu",
+            "repeat": 30,
+            "log-every": 10,
+        },
+    ),
+    "scaling": Claim(
+        "inference over sizes, batches and strides",
+        {
+            "backbone": "vgg16",
+            "side": 250,
+            "sides": (250, 500, 1000, 2000),
+            "batches": (1, 2, 4, 8, 16, 32),
+            "strides": (32, 16, 8),
+            "precision": "fp32",
+            "device": "cpu",
+            "repeat": 3,
+            "peers": None,
+        },
+    ),
+    "gpu": Claim(
+        "training and inference on a GPU, every way that may be fast",
+        NETS | {"size": (500, 500), "batch": 20, "device": "cuda", "repeat": 10, "limit": 200},
     ),
     "convolutionalization": Claim(
         "one pass over a large image against its crops (Sec. 3.1)",

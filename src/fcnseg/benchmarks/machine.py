@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +81,26 @@ def peak_gflops(dtype: torch.dtype, device: str = "cpu", repeat: int = 5) -> flo
     finally:
         torch.set_float32_matmul_precision(before)
     return 2 * side**3 / taken / 1e9
+
+
+def free_bytes(device: str) -> float:
+    """Returns the memory that could still be taken; infinity where the system does not tell."""
+    if device.startswith("cuda"):
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+@contextmanager
+def exact_and_tuned() -> Iterator[None]:
+    """Lets a GPU look for its fastest convolutions, and keeps float32 from being computed in TF32."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32 = True, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = before

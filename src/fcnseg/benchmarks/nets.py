@@ -115,12 +115,11 @@ def entrant(label: str, setting: Setting, dtype: torch.dtype = torch.float32) ->
         ValueError: an unknown model or backbone, or one that torchfcn lacks.
     """
     images = images_of(setting)
-    if label in (OURS, PLAIN):
-        net: nn.Module = our_net(setting, "window" if label == OURS else "plain")
-    else:
-        net = TorchvisionFCN(CLASSES) if label == OTHER else torchfcn_net(setting.model, setting.peers)
-        images = normalized(images).to(dtype)
+    with torch.device(setting.device):
+        net = _built(label, setting)
     fill(net)
+    if label not in (OURS, PLAIN):
+        images = normalized(images).to(dtype)
     net = net.to(setting.device, dtype)
     if label != PEER:  # its author leaves it in torch's default layout
         net = net.to(memory_format=torch.channels_last)
@@ -128,8 +127,14 @@ def entrant(label: str, setting: Setting, dtype: torch.dtype = torch.float32) ->
     return Entrant(label, net, images)
 
 
+def _built(label: str, setting: Setting) -> nn.Module:
+    if label in (OURS, PLAIN):
+        return our_net(setting, "window" if label == OURS else "plain")
+    return TorchvisionFCN(CLASSES) if label == OTHER else torchfcn_net(setting.model, setting.peers)
+
+
 def our_net(setting: Setting, padding_mode: str = "window") -> FCN:
-    """Builds ours on the processor."""
+    """Builds ours, on torch's default device."""
     return create_model(setting.model, backbone=setting.backbone, num_classes=CLASSES, padding_mode=padding_mode)
 
 
@@ -149,4 +154,4 @@ def fill(net: nn.Module) -> None:
             seed = zlib.crc32(name.removeprefix("backbone.").encode())
             spread = math.sqrt(2 / module.weight[0].numel())
             with torch.no_grad():
-                module.weight.normal_(0, spread, generator=torch.Generator().manual_seed(seed))
+                module.weight.normal_(0, spread, generator=torch.Generator(module.weight.device).manual_seed(seed))

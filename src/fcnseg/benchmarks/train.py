@@ -58,19 +58,22 @@ def measure(
     }
 
 
-def step(entrant: Entrant, targets: Targets, autocast: bool = False) -> Step:
+def step(entrant: Entrant, targets: Targets, autocast: bool = False, compiled: bool = False) -> Step:
     """Returns one step of a net, its optimiser's state being kept between calls.
 
     Args:
         entrant: net and images.
         targets: [n, h, w], void included.
         autocast: whether the net computes in bfloat16; the loss never does.
+        compiled: whether net and loss go through torch.compile.
 
     Returns:
         What takes a step and returns the loss.
     """
     net = entrant.net.train()
     forward = _our_loss(entrant, targets) if isinstance(net, FCN) else _their_loss(entrant, targets)
+    if compiled:
+        forward = torch.compile(forward)
     optimizer = torch.optim.SGD(_groups(net), lr=LR, momentum=MOMENTUM)
     device = targets.device.type
 
