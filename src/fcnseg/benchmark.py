@@ -57,10 +57,15 @@ OPTIONS = {
     "strides": Option(counts, "output strides that are compared"),
     "log-every": Option(counting, "steps between entries of metrics.csv"),
     "limit": Option(counting, "seconds after which no further row is begun"),
-    "root": Option(Path, "folder of the data set"),
+    "root": Option(str, "folder of a VOCdevkit; none draws images"),
+    "images": Option(counting, "images that are loaded"),
+    "crop": Option(counting, "side of the crops"),
     "peers": Option(Path, "folder of an unpacked torchfcn, where it is not installed"),
 }
 """Every option that a claim may take."""
+
+WIDTH = 120
+"""Columns of a table that goes into a file."""
 
 NETS: dict[str, Any] = {
     "model": "fcn8s",
@@ -97,6 +102,10 @@ CLAIMS = {
     "metrics": Claim(
         "the confusion matrix against the authors' numpy",
         {"size": (500, 375), "batch": 20, "device": "cpu", "repeat": 9},
+    ),
+    "loader": Claim(
+        "images and masks on disk to batches of crops",
+        {"root": None, "images": 48, "repeat": 9, "crop": 320, "batch": 8},
     ),
     "overhead": Claim(
         "what Lightning adds to a training step",
@@ -169,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     from fcnseg.benchmarks import machine, records
     from fcnseg.messages import complained
 
-    with complained():
+    with complained(), machine.exact_and_tuned():
         if threads:
             torch.set_num_threads(threads)
         before = machine.load()
@@ -177,7 +186,8 @@ def main(arguments: list[str] | None = None) -> None:
         after = machine.load()
         command = f"python -m fcnseg.benchmark {shlex.join(words)}"
         record = records.recorded(command, found, machine.described(chosen.get("device", "cpu")), before, after)
-        records.show(record, Console(highlight=False))
+        wide = None if sys.stdout.isatty() else WIDTH
+        records.show(record, Console(highlight=False, width=wide))
         print(f"appended to {records.append(out or records.FOLDER, name, record)}")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from fcnseg.benchmarks.machine import exact_and_tuned, peak_gflops
+from fcnseg.benchmarks.machine import peak_gflops
 from fcnseg.benchmarks.nets import DTYPES, OTHER, OURS, PEER, PEER_LAST, PLAIN, Setting, entrant, labels, targets_of
 from fcnseg.benchmarks.peers import REMEDY
-from fcnseg.benchmarks.tables import AGAIN, Rows, controlled, gflop, rows
+from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows, controlled, gflop, rows
 from fcnseg.benchmarks.train import step
 from fcnseg.timing import checked_device, interleaved
 
@@ -73,17 +73,16 @@ def measure(
     deadline = time.monotonic() + limit
     found: Rows = []
     peaks = {precision: peak_gflops(dtype, device) for precision, dtype in DTYPES.items()}
-    with exact_and_tuned():
-        for phase, precision, start in (
-            ("training, autocast", "bf16", trained),
-            ("inference, bf16", "bf16", inferring(torch.bfloat16)),
-            ("inference, fp32", "fp32", inferring(torch.float32)),
-        ):
-            found += compared(phase, start, wanted, setting, repeat, peaks[precision], deadline)
+    for phase, precision, start in (
+        ("training, autocast", "bf16", trained),
+        ("inference, bf16", "bf16", inferring(torch.bfloat16)),
+        ("inference, fp32", "fp32", inferring(torch.float32)),
+    ):
+        found += compared(phase, start, wanted, setting, repeat, peaks[precision], deadline)
     return {
         "title": f"{setting}, {repeat} rounds, cudnn.benchmark, no TF32",
         "rows": found,
-        "notes": [f"peak in {name}: {peak / 1000:.1f} TFLOP/s" for name, peak in peaks.items()]
+        "notes": [f"peak of a matrix product in {name}: {peak:.0f} GFLOP/s" for name, peak in peaks.items()]
         + ([] if PEER in present else [REMEDY]),
         "peaks GFLOP/s": peaks,
     }
@@ -128,8 +127,8 @@ def compared(
             failed[label] = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
             torch.cuda.empty_cache()
     found = timed(ways, setting, repeat, peak) if ways else []
-    found += [{"what": label, "failed": reason} for label, reason in failed.items()]
-    return [row | {"what": f"{phase}: {row['what']}"} for row in found]
+    found += [{"what": label, FAILED: reason} for label, reason in failed.items()]
+    return [row | {PART: phase} for row in found]
 
 
 def started(

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,32 @@ def load() -> list[float]:
     return [round(value, 2) for value in os.getloadavg()]
 
 
-def peak_gflops(dtype: torch.dtype, device: str = "cpu", repeat: int = 5) -> float:
+def peak_gflops(dtype: torch.dtype, device: str = "cpu") -> float:
     """Measures the best rate of a large matrix product, in GFLOP/s: what no net can exceed by much.
 
     Args:
-        dtype: of the matrices. float32 is computed as such, never in TF32.
+        dtype: that a net computes in. Where products of float32 are faster, as on processors that emulate bfloat16,
+            theirs is the peak.
+        device: what computes.
+    """
+    return max(product_gflops(kind, device) for kind in {dtype, torch.float32})
+
+
+def product_gflops(dtype: torch.dtype, device: str = "cpu", repeat: int = 5) -> float:
+    """Times the product of two square matrices, large enough to take a while; float32 is never computed in TF32.
+
+    Args:
+        dtype: of the matrices.
         device: what computes.
         repeat: products of the largest size, of which the fastest counts.
     """
-    kind = torch.device(device).type
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         for side in SIDES:
             left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-            taken = min(seconds(lambda left=left, right=right: left @ right, device) for _ in range(repeat))  # type: ignore[misc]
-            if taken >= ENOUGH.get(kind, 0.1):
+            taken = min(seconds(partial(torch.mm, left, right), device) for _ in range(repeat))
+            if taken >= ENOUGH[torch.device(device).type]:
                 break
     finally:
         torch.set_float32_matmul_precision(before)

@@ -15,7 +15,7 @@ import torch
 from fcnseg.benchmarks import loss, train
 from fcnseg.benchmarks.nets import OURS, PEER, PLAIN, Setting, entrant, labels, targets_of
 from fcnseg.benchmarks.peers import REMEDY
-from fcnseg.benchmarks.tables import AGAIN, Rows
+from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows
 from fcnseg.timing import checked_device
 
 INFERENCE, TRAINING, LOSS = "inference", "training step", "upsampling and loss"
@@ -77,11 +77,11 @@ def method(device: str) -> str:
 def _compared(what: str, present: list[str], setting: Setting) -> Rows:
     found: Rows = []
     for label in present:
-        row: dict[str, Any] = {"what": f"{what}: {label}"}
+        row: dict[str, Any] = {"what": label, PART: what}
         try:
             row["MiB"] = in_child(label.removesuffix(AGAIN), what, setting) / MIB
         except BrokenProcessPool:
-            row["failed"] = "its process was killed, probably for want of memory"
+            row[FAILED] = "its process was killed, probably for want of memory"
         base = found[0] if found else row
         if "MiB" in row and "MiB" in base:
             row["times ours"] = row["MiB"] / base["MiB"]

@@ -134,8 +134,14 @@ def _built(label: str, setting: Setting) -> nn.Module:
 
 
 def our_net(setting: Setting, padding_mode: str = "window") -> FCN:
-    """Builds ours, on torch's default device."""
-    return create_model(setting.model, backbone=setting.backbone, num_classes=CLASSES, padding_mode=padding_mode)
+    """Builds ours, on torch's default device, as it is trained from ImageNet weights: batch normalisation frozen."""
+    return create_model(
+        setting.model,
+        backbone=setting.backbone,
+        num_classes=CLASSES,
+        batch_norm="frozen",
+        padding_mode=padding_mode,
+    )
 
 
 def normalized(images: Images) -> Tensor:

@@ -1,7 +1,10 @@
 """What Lightning adds to a training step: the same steps through a Trainer and through a bare loop, in turn."""
 
+import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +53,7 @@ def measure(
     setting = Setting(model, backbone, size, batch, checked_device(device))
     turns = Turns(bare_step(prepared(setting), batch_of(setting)), batch_of(setting), repeat + WARM_UP, device)
     task = SegmentationTask(prepared(setting), PixelCrossEntropy(), make_optimizer)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, quiet():
         trainer(Path(folder), repeat + WARM_UP, log_every, device).fit(task, turns)
     times = Times({label: spent[WARM_UP:] for label, spent in turns.spent.items()})
     extra = 1000 * (times.median(THROUGH) - times.median(BARE))
@@ -129,6 +132,18 @@ def bare_step(net: FCN, batch: Batch) -> Callable[[], object]:
     return run
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Lightning's advice away from the table."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logger.setLevel(before)
+
+
 def trainer(folder: Path, steps: int, log_every: int, device: str) -> Trainer:
     """Builds a trainer like that of a run, without validation, checkpoints and progress bar."""
     return Trainer(
@@ -139,6 +154,7 @@ def trainer(folder: Path, steps: int, log_every: int, device: str) -> Trainer:
         log_every_n_steps=log_every,
         logger=CSVLogger(folder, name="", version=""),
         callbacks=[LearningRateMonitor()],
+        limit_val_batches=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

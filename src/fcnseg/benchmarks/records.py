@@ -1,15 +1,16 @@
 """Benchmarks on the terminal and on disk."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fcnseg.benchmarks.tables import QUARTILES
+from fcnseg.benchmarks.tables import FAILED, PART, QUARTILES
 from fcnseg.revision import code_version
 
 FOLDER = Path("experiments/results/benchmarks")
@@ -52,15 +53,14 @@ def append(folder: Path, name: str, record: Mapping[str, Any]) -> Path:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints a record as a table, with the machine and its load below."""
-    table = Table(title=record["title"], title_justify="left")
-    named = dict.fromkeys(column for row in record["rows"] for column in row)
-    columns = [column for column in named if not column.endswith(QUARTILES)]
-    for column in columns:
-        table.add_column(column, justify="left" if column == "what" else "right")
-    for row in record["rows"]:
-        table.add_row(*(_cell(column, row) for column in columns))
-    console.print(table)
+    """Prints a record as a table for each of its parts, with the machine and its load below."""
+    console.print(f"[bold]{record['title']}", soft_wrap=True)
+    for part, group in groupby(record["rows"], key=lambda row: row.get(PART, "")):
+        found = list(group)
+        console.print(_table(part, [row for row in found if FAILED not in row]))
+        for row in found:
+            if FAILED in row:
+                console.print(f"{row['what']}: {row[FAILED]}", soft_wrap=True, markup=False)
     machine, load = record["machine"], record["load"]
     where = machine.get("gpu", machine["processor"])
     console.print(
@@ -72,6 +72,17 @@ def show(record: Mapping[str, Any], console: Console) -> None:
         console.print(f"peak of a matrix product: {record['peak GFLOP/s']:.0f} GFLOP/s", soft_wrap=True)
     for note in record.get("notes", []):
         console.print(note, soft_wrap=True)
+
+
+def _table(part: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title=part or None, title_justify="left")
+    named = dict.fromkeys(column for row in rows for column in row)
+    columns = [column for column in named if column != PART and not column.endswith(QUARTILES)]
+    for column in columns:
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for row in rows:
+        table.add_row(*(_cell(column, row) for column in columns))
+    return table
 
 
 def _cell(column: str, row: Mapping[str, Any]) -> str:

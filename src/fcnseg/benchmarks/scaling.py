@@ -9,7 +9,7 @@ import torch
 from fcnseg.benchmarks.machine import free_bytes
 from fcnseg.benchmarks.nets import DTYPES, OURS, PEER, Setting, entrant, labels
 from fcnseg.benchmarks.peers import REMEDY
-from fcnseg.benchmarks.tables import Rows, controlled, rows
+from fcnseg.benchmarks.tables import FAILED, Rows, controlled, rows
 from fcnseg.timing import checked_device, interleaved
 
 CHANNELS, MAPS, BORDER = 64, 4, 200
@@ -50,7 +50,7 @@ def measure(
     points |= {f"stride {each}": replace(base, model=f"fcn{each}s") for each in strides}
     found: Rows = []
     for name, setting in points.items():
-        found += [{"what": f"{name}: {row.pop('what')}"} | row for row in point(setting, precision, repeat)]
+        found += [row | {"what": f"{name}: {row['what']}"} for row in point(setting, precision, repeat)]
     return {
         "title": f"Inference, {backbone}, {precision}, {side}x{side} and batch 1 where not said, {repeat} rounds",
         "rows": found,
@@ -61,14 +61,14 @@ def measure(
 def point(setting: Setting, precision: str, repeat: int) -> Rows:
     """Measures one setting; what does not fit into the memory is said instead."""
     if (needed := bytes_needed(setting, DTYPES[precision])) > free_bytes(setting.device):
-        return [{"what": OURS, "skipped": f"would need about {needed / 2**30:.0f} GiB"}]
+        return [{"what": OURS, FAILED: f"left out, would need about {needed / 2**30:.0f} GiB"}]
     entrants = [entrant(label, setting, DTYPES[precision]) for label in labels(setting, [OURS, PEER])]
     ways = {each.label: lambda each=each: each.net.eval()(each.images) for each in entrants}
     try:
         with torch.inference_mode():
             times = interleaved(controlled(ways), repeat, setting.device)
     except torch.OutOfMemoryError as error:
-        return [{"what": OURS, "skipped": str(error).partition(".")[0]}]
+        return [{"what": OURS, FAILED: str(error).partition(".")[0]}]
     return [row | {"images/s": 1000 * setting.batch / row["ms"]} for row in rows(times)]
 
 

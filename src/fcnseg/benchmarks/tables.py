@@ -14,6 +14,9 @@ AGAIN = " again"
 QUARTILES = " quartiles"
 """Ends the name of the column that says how far another one scatters."""
 
+PART, FAILED = "part", "failed"
+"""Columns that the table does not show as such: which table a row belongs to, and why it has no numbers."""
+
 Rows = list[dict[str, Any]]
 """{column: number or text} a row."""
 
