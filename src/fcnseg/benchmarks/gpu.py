@@ -1,5 +1,6 @@
 """Everything that may be fast on a GPU, each way a row: exact window, torch.compile, layouts, peers."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ def compared(
     deadline: float,
 ) -> Rows:
     """Starts every way and times those that run; the others say in their row why they do not."""
+    release()
     ways: dict[str, Started] = {}
     failed: dict[str, str] = {}
     for label in wanted:
@@ -124,11 +126,18 @@ def compared(
         try:
             ways[label] = started(label, start, setting, ways)
         except Exception as error:  # a row that fails must not take the others with it, whatever its reason
-            failed[label] = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
-            torch.cuda.empty_cache()
+            said = str(error).partition("\n")[0]
+            failed[label] = f"{type(error).__name__}: {said[:120]}"
     found = timed(ways, setting, repeat, peak) if ways else []
     found += [{"what": label, FAILED: reason} for label, reason in failed.items()]
     return [row | {PART: phase} for row in found]
+
+
+def release() -> None:
+    """Gives back what the nets of the phase before held."""
+    torch.compiler.reset()
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def started(

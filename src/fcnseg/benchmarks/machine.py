@@ -37,6 +37,7 @@ def described(device: str) -> dict[str, Any]:
         found |= {
             "gpu": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
+            "tf32": torch.backends.cudnn.allow_tf32,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     return found
