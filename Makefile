@@ -17,7 +17,7 @@ ifneq ($(READY),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint type test test-all demo wheel-check lock clean
+.PHONY: help setup lint type test test-all demo bench wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,29 @@ test-all: setup ## Every test, the slow ones included
 demo: setup ## Train a small network on drawn shapes
 	$(BIN)/python -m fcnseg.train
 
+BENCH := .venv-bench
+MEASURE := $(BENCH)/bin/python -m fcnseg.benchmark
+
+$(BENCH)/.ready: $(STAMP) requirements-bench.txt
+	rm -rf $(BENCH)
+	$(UV) venv --quiet --python $(BIN)/python $(BENCH)
+	$(SYNC) --python $(BENCH)/bin/python requirements.lock
+	$(UV) pip install --quiet --python $(BENCH)/bin/python --no-deps --require-hashes \
+		--build-constraints requirements.lock --requirement requirements-bench.txt
+	$(UV) pip install --quiet --python $(BENCH)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bench: setup $(BENCH)/.ready ## Speed and memory on this processor, beside torchfcn and torchvision: half an hour
+	$(MEASURE) infer
+	$(MEASURE) train
+	$(MEASURE) memory
+	$(MEASURE) loss
+	$(MEASURE) metrics
+	$(MEASURE) loader
+	$(MEASURE) overhead
+	$(MEASURE) convolutionalization
+	$(MEASURE) scaling --sides 250,500,1000 --batches 1,4,16 --repeat 2
+
 wheel-check: setup ## Build the wheel, install it elsewhere, compose every configuration and train two steps
 	rm -rf dist
 	$(BIN)/python -m hatchling build --target wheel
@@ -74,5 +97,5 @@ lock: setup ## Remake requirements.lock from pyproject.toml; UPGRADE=--upgrade t
 		--output-file requirements.lock pyproject.toml
 
 clean: ## Remove the environment, the builds and the caches; runs stay
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,52 +1,66 @@
-"""Benchmarks run, compare like with like, and refuse what cannot be."""
+"""The command runs the claim that is named, prints its table and keeps its record."""
 
-import re
+import inspect
+import json
 
 import pytest
 import torch
 
-from fcnseg.benchmark import main, ways
-from fcnseg.classifier import Classifier
+from fcnseg.benchmark import CLAIMS, OPTIONS, main, parser
 
 
-def test_convolutionalization_prints_four_ways_and_their_ratios(capsys, monkeypatch, narrow):
-    monkeypatch.setattr("fcnseg.classifier.create_classifier", lambda name: Classifier(narrow(name)(0)))
-    main(["convolutionalization", "--repeat", "1"])
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_has_a_module_that_takes_its_options(name):
+    module = pytest.importorskip(f"fcnseg.benchmarks.{name}")
+    assert set(inspect.signature(module.measure).parameters) == {key.replace("-", "_") for key in CLAIMS[name].options}
+
+
+def written(key, value):
+    if isinstance(value, tuple):
+        return ("x" if key == "size" else ",").join(map(str, value))
+    return str(value)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_defaults_are_what_one_would_type(name):
+    chosen = vars(parser().parse_args([name]))
+    for key, default in CLAIMS[name].options.items():
+        assert chosen[key.replace("-", "_")] == default
+        assert default is None or OPTIONS[key].read(written(key, default)) == default
+
+
+def test_a_claim_is_measured_shown_and_kept(tmp_path, capsys):
+    before = torch.get_num_threads()
+    main(["loss", "--size", "40x24", "--repeat", "1", "--threads", "1", "--out", str(tmp_path / "records")])
     printed = capsys.readouterr().out
-    assert "caffenet, 500x500 against 100 crops of 227x227" in printed
-    rows = re.findall(r"│ (one crop|the [a-z ]+?) +│ +([\d.]+) │ +([\d.]+) │", printed)
-    assert [label for label, _, _ in rows] == [
-        "one crop",
-        "the whole image at once",
-        "the crops one by one",
-        "the crops as one batch",
-    ]
-    assert all(float(ms) > 0 for _, ms, _ in rows)
-    assert float(rows[1][2]) == 1
-
-
-def test_all_ways_give_as_many_outputs(narrow):
-    net = Classifier(narrow("caffenet")(0)).eval()
-    run = ways(net, torch.zeros(1, 3, 500, 500, dtype=torch.uint8), torch.zeros(2, 3, 227, 227, dtype=torch.uint8))
-    with torch.inference_mode():
-        assert run["the whole image at once"]().shape == (1, 1000, 10, 10)
-        assert run["the crops as one batch"]().shape == (2, 1000, 1, 1)
-        assert len(run["the crops one by one"]()) == 2
-        assert run["one crop"]().shape == (1, 1000, 1, 1)
+    assert "Upsampling and loss" in printed
+    assert "ours again" in printed
+    assert f"appended to {tmp_path / 'records' / 'loss.jsonl'}" in printed
+    (line,) = (tmp_path / "records" / "loss.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert record["command"].startswith("python -m fcnseg.benchmark loss --size 40x24 --repeat 1")
+    assert record["machine"]["threads"] == 1
+    assert [row["what"] for row in record["rows"]][-1] == "ours again"
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "status", "said"),
     [
-        (["--repeat", "0"], "--repeat must be at least 1"),
-        (["--device", "cuda"], "no CUDA GPU here"),
-        (["--device", "banana"], "--device banana is no device"),
-        (["--backbone", "bvlc_googlenet"], "so they cannot be compared: take caffenet"),
+        (["convolutionalization", "--repeat", "0"], 2, "--repeat"),
+        (["infer", "--size", "500"], 2, "--size"),
+        (["infer", "--precision", "fp8"], 2, "invalid choice: 'fp8'"),
+        (["train", "--device", "cuda"], 1, "no CUDA GPU here"),
+        (["train", "--device", "banana"], 1, "--device banana is no device"),
+        (["infer", "--peers", "nowhere"], 1, "there is no torchfcn/models/fcn8s.py in it"),
+        (["infer", "--backbone", "vgg17"], 1, "vgg17"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(words, said, capsys, monkeypatch):
+def test_what_cannot_be_is_said(words, status, said, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        main(["convolutionalization", *words])
-    assert stopped.value.code == 1
+        main(words)
+    assert stopped.value.code == status
     assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

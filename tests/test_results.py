@@ -2,18 +2,15 @@
 
 import json
 import re
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
-from fcnseg import results
 from fcnseg.build import build_data
 from fcnseg.metrics import ConfusionMatrix
 from fcnseg.results import (
-    code_version,
     config_hash,
     identity,
     provenance,
@@ -155,41 +152,6 @@ def test_a_split_that_lacks_images_says_how_many(tmp_path):
     assert fields["split_missing"] == {"train": 1, "val": 0}
     whole = provenance(build_data(composed("data=voc2012", root), parts=("val",)), "cpu")
     assert set(whole) == {"split_counts", "data_fingerprint", "device"}
-
-
-# ---- where the code came from
-
-
-def git(folder, *arguments):
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
-
-
-def test_the_commit_and_changes_to_the_source_are_recorded(tmp_path, monkeypatch):
-    source = tmp_path / "src"
-    source.mkdir()
-    (source / "results.py").write_text("1")
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "--no-verify", "-m", "first")
-    monkeypatch.setattr(results, "__file__", str(source / "results.py"))
-    clean = code_version()
-    (source / "results.py").write_text("2")
-    assert re.fullmatch("[0-9a-f]{40}", clean["commit"])
-    assert clean["dirty"] is False
-    assert code_version() == clean | {"dirty": True}
-
-
-def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, monkeypatch):
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "first")
-    (tmp_path / "results.py").write_text("an installed copy, say in .venv")
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    assert code_version() == {"commit": None, "dirty": None}
-
-
-def test_outside_a_repository_the_commit_is_null(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    assert code_version() == {"commit": None, "dirty": None}
 
 
 # ---- the file

@@ -1,104 +1,194 @@
-"""python -m fcnseg.benchmark NAME: times of this machine, as ratios measured in one run."""
+"""python -m fcnseg.benchmark CLAIM: speed and memory of this machine, ours and the peers measured in one run."""
 
 import argparse
+import importlib
+import shlex
+import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from fcnseg.classifier import Classifier
+def side_lengths(text: str) -> tuple[int, int]:
+    """Reads WIDTHxHEIGHT."""
+    width, height = (counting(side) for side in text.split("x"))
+    return width, height
 
-SIDE, STEP, CELLS = 227, 32, 10
-"""One crop of AlexNet, the distance between neighbouring crops, and the crops along a side of the paper's grid."""
 
-IMAGE_SIDE = 500
-"""The paper's image: pooling that rounds up makes it 10x10 outputs, the last of which look 15 pixels beyond it."""
+def counting(text: str) -> int:
+    """Reads a number from 1 up."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Reads numbers with commas between them."""
+    return tuple(counting(each) for each in text.split(","))
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a word of the command line means.
+
+    Attributes:
+        read: text to value.
+        says: for --help.
+        choices: all there are; None leaves it open.
+    """
+
+    read: Callable[[str], Any]
+    says: str
+    choices: tuple[str, ...] | None = None
+
+
+OPTIONS = {
+    "model": Option(str, "the net", ("fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce")),
+    "backbone": Option(str, "ours; torchfcn has vgg16 only"),
+    "size": Option(side_lengths, "WIDTHxHEIGHT of the images"),
+    "batch": Option(counting, "images a step"),
+    "precision": Option(str, "what it computes in", ("fp32", "bf16")),
+    "device": Option(str, "cpu or cuda"),
+    "repeat": Option(counting, "rounds, of which the median counts"),
+    "side": Option(counting, "side of square images, where it does not vary"),
+    "sides": Option(counts, "sides of the images that are compared"),
+    "batches": Option(counts, "images a pass that are compared"),
+    "strides": Option(counts, "output strides that are compared"),
+    "log-every": Option(counting, "steps between entries of metrics.csv"),
+    "limit": Option(counting, "seconds after which no further row is begun"),
+    "root": Option(str, "folder of a VOCdevkit; none draws images"),
+    "images": Option(counting, "images that are loaded"),
+    "crop": Option(counting, "side of the crops"),
+    "peers": Option(Path, "folder of an unpacked torchfcn, where it is not installed"),
+}
+"""Every option that a claim may take."""
+
+WIDTH = 120
+"""Columns of a table that goes into a file."""
+
+NETS: dict[str, Any] = {
+    "model": "fcn8s",
+    "backbone": "vgg16",
+    "size": (500, 375),
+    "batch": 1,
+    "device": "cpu",
+    "peers": None,
+}
+"""Options of everything that compares whole nets, and what they are unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One subcommand; its module in fcnseg.benchmarks has the same name.
+
+    Attributes:
+        says: for --help.
+        options: {name: what it is unless said otherwise}, the arguments of the module's ``measure``.
+    """
+
+    says: str
+    options: Mapping[str, Any]
+
+
+CLAIMS = {
+    "infer": Claim("images through the net", NETS | {"precision": "fp32", "repeat": 5}),
+    "train": Claim("whole training steps", NETS | {"precision": "fp32", "repeat": 5}),
+    "memory": Claim("the peak of memory above the net", NETS),
+    "loss": Claim(
+        "upsampling and loss, forward and backward",
+        {"model": "fcn8s", "backbone": "vgg16", "size": (500, 375), "batch": 1, "device": "cpu", "repeat": 9},
+    ),
+    "metrics": Claim(
+        "the confusion matrix against the authors' numpy",
+        {"size": (500, 375), "batch": 20, "device": "cpu", "repeat": 9},
+    ),
+    "loader": Claim(
+        "images and masks on disk to batches of crops",
+        {"root": None, "images": 48, "repeat": 9, "crop": 320, "batch": 8},
+    ),
+    "overhead": Claim(
+        "what Lightning adds to a training step",
+        {
+            "model": "fcn8s",
+            "backbone": "squeezenet",
+            "size": (96, 96),
+            "batch": 8,
+            "device": "cpu",
+            "repeat": 30,
+            "log-every": 10,
+        },
+    ),
+    "scaling": Claim(
+        "inference over sizes, batches and strides",
+        {
+            "backbone": "vgg16",
+            "side": 250,
+            "sides": (250, 500, 1000, 2000),
+            "batches": (1, 2, 4, 8, 16, 32),
+            "strides": (32, 16, 8),
+            "precision": "fp32",
+            "device": "cpu",
+            "repeat": 3,
+            "peers": None,
+        },
+    ),
+    "gpu": Claim(
+        "training and inference on a GPU, every way that may be fast",
+        NETS | {"size": (500, 500), "batch": 20, "device": "cuda", "repeat": 10, "limit": 200},
+    ),
+    "convolutionalization": Claim(
+        "one pass over a large image against its crops (Sec. 3.1)",
+        {"backbone": "caffenet", "repeat": 5, "device": "cpu"},
+    ),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describes the command line."""
+    whole = argparse.ArgumentParser(prog="python -m fcnseg.benchmark", description=__doc__)
+    names = whole.add_subparsers(dest="name", required=True, metavar="CLAIM")
+    for name, claim in CLAIMS.items():
+        one = names.add_parser(name, help=claim.says, description=claim.says)
+        for key, default in claim.options.items():
+            option = OPTIONS[key]
+            said = f"{option.says} (default {written(default)})"
+            one.add_argument(f"--{key}", type=option.read, default=default, choices=option.choices, help=said)
+        one.add_argument("--threads", type=counting, help="threads of the processor (default torch's choice)")
+        one.add_argument("--out", type=Path, help="folder of the records (default experiments/results/benchmarks)")
+    return whole
+
+
+def written(default: Any) -> str:
+    """Returns a default as one would type it."""
+    if isinstance(default, tuple):
+        return ("x" if len(default) == 2 else ",").join(str(each) for each in default)
+    return "none" if default is None else str(default)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the benchmark named on the command line."""
-    parser = argparse.ArgumentParser(prog="python -m fcnseg.benchmark", description=__doc__)
-    names = parser.add_subparsers(dest="name", required=True)
-    one = names.add_parser("convolutionalization", help="one pass over a large image against its crops (Sec. 3.1)")
-    one.add_argument("--backbone", default="caffenet", help="classifier (default caffenet, the paper's AlexNet)")
-    one.add_argument("--repeat", type=int, default=5, help="measurements, of which the median counts (default 5)")
-    one.add_argument("--device", default="cpu", help="cpu or cuda")
-    chosen = parser.parse_args(arguments)
+    """Runs the benchmark named on the command line, prints its table and appends its record."""
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = vars(parser().parse_args(words))
+    name, threads, out = (chosen.pop(key) for key in ("name", "threads", "out"))
 
-    from fcnseg.messages import complained
-
-    with complained():
-        if chosen.repeat < 1:
-            raise ValueError("--repeat must be at least 1")
-        convolutionalization(chosen.backbone, chosen.repeat, chosen.device)
-
-
-def convolutionalization(backbone: str, repeat: int, device: str) -> None:
-    """Prints what one pass over the paper's grid of 10x10 outputs costs, and what its 100 crops cost.
-
-    Args:
-        backbone: a classifier that takes crops of 227 pixels.
-        repeat: measurements.
-        device: cpu or cuda.
-
-    Raises:
-        ValueError: no such backbone or device.
-
-    Paper: Sec. 3.1
-    """
     import torch
     from rich.console import Console
-    from rich.table import Table
 
-    from fcnseg.classifier import create_classifier
-    from fcnseg.timing import checked_device, medians
+    from fcnseg.benchmarks import machine, records
+    from fcnseg.messages import complained
 
-    net = create_classifier(backbone).eval()
-    if (net.places(SIDE), net.places(IMAGE_SIDE)) != (1, CELLS):
-        raise ValueError(
-            f"--backbone {backbone}: a crop of {SIDE} gives {net.places(SIDE)} places a side and an image of "
-            f"{IMAGE_SIDE} {net.places(IMAGE_SIDE)}, not 1 and {CELLS}, so they cannot be compared: take caffenet"
-        )
-    net = net.to(checked_device(device)).to(memory_format=torch.channels_last)
-    side = SIDE + (CELLS - 1) * STEP
-    canvas = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, device=device)
-    image = canvas[:, :, :IMAGE_SIDE, :IMAGE_SIDE].contiguous()
-    crops = canvas[0].unfold(1, SIDE, STEP).unfold(2, SIDE, STEP).permute(1, 2, 0, 3, 4).reshape(-1, 3, SIDE, SIDE)
-    times = medians(ways(net, image, crops), repeat, device)
-    whole = times["the whole image at once"]
-    table = Table(
-        title=f"{backbone}, {IMAGE_SIDE}x{IMAGE_SIDE} against {len(crops)} crops of {SIDE}x{SIDE}, {where(device)}"
-    )
-    for column in ("", "ms", "times the whole image's"):
-        table.add_column(column, justify="left" if not column else "right")
-    for label, seconds in times.items():
-        table.add_row(label, f"{1000 * seconds:.1f}", f"{seconds / whole:.2f}")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("The paper (AlexNet, Caffe on a GPU of 2014): 22 ms for the grid, 1.2 ms for a crop, 5 times faster.")
-
-
-def ways(net: "Classifier", image: "Tensor", crops: "Tensor") -> Mapping[str, Callable[[], object]]:
-    """Returns the three ways to 10x10 outputs, and one crop for the scale.
-
-    The outputs agree where no layer's own padding is seen: a crop has borders of its own, the image only one.
-    """
-    return {
-        "one crop": lambda: net(crops[:1]),
-        "the whole image at once": lambda: net(image),
-        "the crops one by one": lambda: [net(crop[None]) for crop in crops],
-        "the crops as one batch": lambda: net(crops),
-    }
-
-
-def where(device: str) -> str:
-    """Names what computes."""
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU threads"
+    with complained(), machine.exact_and_tuned():
+        if threads:
+            torch.set_num_threads(threads)
+        before = machine.load()
+        found = importlib.import_module(f"fcnseg.benchmarks.{name}").measure(**chosen)
+        after = machine.load()
+        command = f"python -m fcnseg.benchmark {shlex.join(words)}"
+        record = records.recorded(command, found, machine.described(chosen.get("device", "cpu")), before, after)
+        wide = None if sys.stdout.isatty() else WIDTH
+        records.show(record, Console(highlight=False, width=wide))
+        print(f"appended to {records.append(out or records.FOLDER, name, record)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import ImageFiles
 from fcnseg.metrics import Scores
 from fcnseg.recipe import departures, recipe_label
+from fcnseg.revision import code_version
 from fcnseg.task import Validation
 
 SCHEMA_VERSION = 1
@@ -66,22 +66,6 @@ def config_hash(config: Mapping[str, Any]) -> str:
     kept["backbone"]["weights"] = Path(kept["backbone"]["weights"] or "none").name
     kept["init_from"] = kept["init_from"] is not None
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def code_version() -> dict[str, Any]:
-    """Returns the commit of the source and whether it has changes; nulls where no repository tracks it."""
-    here = Path(__file__).resolve()
-    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
-        return {"commit": None, "dirty": None}
-    return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": bool(_git(here.parent, "status", "--porcelain"))}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def provenance(data: SegmentationData, device: str) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""The most memory that a pass or a training step takes on top of the net, each in a process of its own."""
+
+import resource
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcnseg.benchmarks import loss, train
+from fcnseg.benchmarks.nets import OURS, PEER, PLAIN, Setting, entrant, labels, targets_of
+from fcnseg.benchmarks.peers import REMEDY
+from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows
+from fcnseg.timing import checked_device
+
+INFERENCE, TRAINING, LOSS = "inference", "training step", "upsampling and loss"
+
+MIB = 2**20
+
+
+def measure(
+    model: str, backbone: str, size: tuple[int, int], batch: int, device: str, peers: Path | None
+) -> dict[str, Any]:
+    """Measures the peak of inference, of a training step (gradients and momentum included) and of the loss alone.
+
+    Args:
+        model: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
+        backbone: ours.
+        size: width and height.
+        batch: images a step.
+        device: cpu or cuda.
+        peers: where torchfcn lies, if it is not installed.
+
+    Raises:
+        ValueError: no such model, backbone or device.
+        FileNotFoundError: no torchfcn in ``peers``.
+    """
+    setting = Setting(model, backbone, size, batch, checked_device(device), peers)
+    present = labels(setting, (OURS, PLAIN, PEER))
+    found: Rows = []
+    for what in (INFERENCE, TRAINING):
+        found += _compared(what, [*present, OURS + AGAIN], setting)
+    found += _compared(LOSS, [loss.OURS, loss.DENSE, loss.AS_TORCHFCN], setting)
+    return {
+        "title": f"Peak memory above the net: {setting}, fp32",
+        "rows": found,
+        "notes": [METHODS[method(device)]] + ([] if PEER in present else [REMEDY]),
+        "method": method(device),
+    }
+
+
+METHODS = {
+    "max_memory_allocated": "measured by CUDA's allocator in torch: max_memory_allocated",
+    "VmHWM": "measured as VmHWM, set back through clear_refs once the net was built and had seen a small image",
+    "ru_maxrss": "measured as growth of ru_maxrss, which cannot be set back here: a lower bound",
+}
+"""How a peak is measured, best first."""
+
+
+def method(device: str) -> str:
+    """Returns which of METHODS works here, and forgets the peak so far."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return "max_memory_allocated"
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return "ru_maxrss"
+    return "VmHWM"
+
+
+def _compared(what: str, present: list[str], setting: Setting) -> Rows:
+    found: Rows = []
+    for label in present:
+        row: dict[str, Any] = {"what": label, PART: what}
+        try:
+            row["MiB"] = in_child(label.removesuffix(AGAIN), what, setting) / MIB
+        except BrokenProcessPool:
+            row[FAILED] = "its process was killed, probably for want of memory"
+        base = found[0] if found else row
+        if "MiB" in row and "MiB" in base:
+            row["times ours"] = row["MiB"] / base["MiB"]
+        found.append(row)
+    return found
+
+
+def in_child(label: str, what: str, setting: Setting) -> int:
+    """Measures in a fresh process and returns bytes."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(peak, label, what, setting, torch.get_num_threads()).result()
+
+
+def peak(label: str, what: str, setting: Setting, threads: int) -> int:
+    """Builds, warms up on a small image, and returns the bytes that two runs take at most above what is there then.
+
+    Two, because the first training step makes what the second one finds: the momentum.
+
+    Args:
+        label: of the net, or of the way to the loss.
+        what: INFERENCE, TRAINING or LOSS.
+        setting: what all share.
+        threads: of the processor.
+    """
+    torch.set_num_threads(threads)
+    run = _prepared(label, what, setting)
+    how = method(setting.device)  # forgets the peak so far
+    before = READ[how][0]()
+    for _ in range(2):
+        run()
+    return READ[how][1]() - before
+
+
+def _prepared(label: str, what: str, setting: Setting) -> Any:
+    if what == LOSS:
+        return loss.steps(setting)[label]
+    each = entrant(label, setting)
+    tiny = each.images[:, :, :32, :32]
+    if what == INFERENCE:
+        each.net.eval()
+        with torch.inference_mode():
+            each.net(tiny)
+        return torch.inference_mode()(lambda: each.net(each.images))
+    each.net(tiny).sum().backward()
+    each.net.zero_grad()
+    return train.step(each, targets_of(setting))
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def _largest() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+READ: dict[str, tuple[Callable[[], int], Callable[[], int]]] = {
+    "max_memory_allocated": (torch.cuda.memory_allocated, torch.cuda.max_memory_allocated),
+    "VmHWM": (partial(_status, "VmRSS"), partial(_status, "VmHWM")),
+    "ru_maxrss": (_largest, _largest),
+}
+"""{method: what tells the bytes now, what tells the peak}."""

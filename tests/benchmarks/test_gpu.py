@@ -1,0 +1,35 @@
+"""Every way has its row, and one that fails does not stop the others; seen here without a GPU."""
+
+import torch
+
+from fcnseg.benchmarks.gpu import WAYS, measure
+
+PHASES = ["training, autocast", "inference, bf16", "inference, fp32"]
+
+
+def test_every_way_has_its_row_in_every_phase(peers, narrow_vgg, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda run: run)
+    found = measure("fcn8s", "vgg16", (40, 24), 1, "cpu", 1, 1000, peers)
+    for phase in PHASES:
+        rows = {row["what"]: row for row in found["rows"] if row["part"] == phase}
+        assert sorted(rows) == sorted([*WAYS, "ours again"])
+        assert rows["ours, compiled"]["GFLOP"] == rows["ours"]["GFLOP"] < rows["ours, plain"]["GFLOP"]
+        assert all(row["images/s"] > 0 and row["to begin, s"] > 0 for row in rows.values())
+    assert set(found["peaks GFLOP/s"]) == {"fp32", "bf16"}
+
+
+def test_one_that_fails_says_so_and_the_others_go_on(narrow_vgg, monkeypatch):
+    def broken(run):
+        raise RuntimeError("no compiler here\nand much more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    found = measure("fcn8s", "vgg16", (40, 24), 1, "cpu", 1, 1000, None)
+    failed = [row for row in found["rows"] if "failed" in row]
+    assert [row["what"] for row in failed] == ["ours, compiled", "ours, plain, compiled"] * 3
+    assert failed[0]["failed"] == "RuntimeError: no compiler here"
+    assert len(found["rows"]) == 3 * 6
+
+
+def test_nothing_begins_after_the_limit(narrow_vgg):
+    found = measure("fcn8s", "vgg16", (40, 24), 1, "cpu", 1, 0, None)
+    assert {row["failed"] for row in found["rows"]} == {"left out: --limit"}

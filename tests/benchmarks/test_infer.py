@@ -1,0 +1,27 @@
+"""Inference is timed for ours, the same without the window, and the peers, after they were seen to agree."""
+
+import json
+
+from fcnseg.benchmarks.infer import measure
+
+
+def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_vgg):
+    found = measure("fcn8s", "vgg16", (40, 24), 1, "fp32", "cpu", 2, peers)
+    rows = {row["what"]: row for row in found["rows"]}
+    assert list(rows) == [
+        *("ours", "ours, plain", "torchfcn", "torchfcn, channels_last"),
+        *("torchvision fcn_resnet50", "ours again"),
+    ]
+    assert 0 < rows["ours"]["GFLOP"] < rows["ours, plain"]["GFLOP"]
+    assert rows["ours"]["GFLOP"] == rows["ours again"]["GFLOP"]
+    assert found["differences"]["ours, plain"] <= 5e-5
+    assert found["differences"]["torchfcn"] > 0.01  # the made-up one is another net
+    assert {len(seconds) for seconds in found["seconds"].values()} == {2}
+    json.dumps(found)
+
+
+def test_ours_stands_alone_where_there_is_no_peer(narrow_vgg):
+    found = measure("fcn16s", "vgg16", (40, 24), 2, "bf16", "cpu", 1, None)
+    assert [row["what"] for row in found["rows"]][:2] == ["ours", "ours, plain"]
+    assert "fcn16s, vgg16, 40x24, batch 2, bf16, 1 rounds" in found["title"]
+    assert any("make bench" in note for note in found["notes"])

@@ -1,0 +1,39 @@
+"""The commit is recorded where a repository tracks the source, and nowhere else."""
+
+import re
+import subprocess
+
+from fcnseg import revision
+from fcnseg.revision import code_version
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
+
+
+def test_the_commit_and_changes_to_the_source_are_recorded(tmp_path, monkeypatch):
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "revision.py").write_text("1")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--no-verify", "-m", "first")
+    monkeypatch.setattr(revision, "__file__", str(source / "revision.py"))
+    clean = code_version()
+    (source / "revision.py").write_text("2")
+    assert re.fullmatch("[0-9a-f]{40}", clean["commit"])
+    assert clean["dirty"] is False
+    assert code_version() == clean | {"dirty": True}
+
+
+def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, monkeypatch):
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "first")
+    (tmp_path / "revision.py").write_text("an installed copy, say in .venv")
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "revision.py"))
+    assert code_version() == {"commit": None, "dirty": None}
+
+
+def test_outside_a_repository_the_commit_is_null(tmp_path, monkeypatch):
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "revision.py"))
+    assert code_version() == {"commit": None, "dirty": None}
