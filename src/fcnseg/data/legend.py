@@ -43,9 +43,11 @@ class Legend:
         """
         values = mask_values(path, self.colours)
         if values.dtype == np.uint8:  # a table of 256 entries is quicker than a search for every pixel
+            if self._is_vocs and (values + np.uint8(1)).max() <= len(self.values):  # void, the highest, becomes 0
+                return cast(Labels, values)
             table, unknown = self._tables
             if not cv2.LUT(values, unknown).any():
-                return cast(Labels, cv2.LUT(values, table) if self._translates else values)
+                return cast(Labels, cv2.LUT(values, table))
         labels = self._labels_of(values.astype(np.int64))
         if (wrong := labels == UNKNOWN).any():
             raise ValueError(self._refusal(path, values, wrong))
@@ -58,10 +60,9 @@ class Legend:
         return self._narrowed(labels), (labels == UNKNOWN).astype(np.uint8)
 
     @cached_property
-    def _translates(self) -> bool:
-        """Whether any number of 8 bits stands for another one."""
-        table, unknown = self._tables
-        return table.dtype != np.uint8 or bool(np.any((table != np.arange(256)) & (unknown == 0)))
+    def _is_vocs(self) -> bool:
+        """Whether masks hold labels already, and 255 for void."""
+        return self.values == tuple(range(len(self.values))) and self.void == self.void_value == VOID
 
     def _narrowed(self, labels: NDArray[np.int64]) -> Labels:
         small = len(self.values) <= 256 and 0 <= self.void <= 255
