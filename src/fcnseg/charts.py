@@ -41,7 +41,7 @@ def statistics_chart(title: str, classes: Sequence[str], parts: Mapping[str, Sta
     labels = _frequent(len(classes), parts)
     middle, right = NAMES + MARGIN, NAMES + PANEL + NUMBERS + 2 * MARGIN
     square = right + PANEL + NUMBERS + MARGIN
-    height = TOP + max(ROW * len(labels), SIZES * max(1, len(parts)) - ROW) + MARGIN
+    height = TOP + max(ROW * len(labels), SIZES * max(1, len(parts)) - 2 * ROW) + MARGIN
     sheet = Image.new("RGB", (square + SQUARE + 3 * MARGIN, height), "white")
     pen = ImageDraw.Draw(sheet)
     _write_titles(pen, title, parts, {middle: "share of pixels (logarithmic)", right: "images with it"})

@@ -34,7 +34,8 @@ def rgb_of_jpeg(path: Path) -> NDArray[np.uint8] | None:
     """Decodes a baseline JPEG of three components [h, w, 3], as stored: no turn that EXIF asks for is made.
 
     libjpeg would fill up a truncated file without a word. One that ends with the mark of the end, and has all of its
-    components in one scan, is whole: nothing else in a scan looks like that mark.
+    components in one scan, is whole: nothing else in a scan looks like that mark. Of damage within a whole file, which
+    Pillow passes over in silence, libjpeg says a line on standard error; the pixels are the same.
     """
     content = _content(path, (".jpg", ".jpeg"))
     if content[:2] != START or content[-2:] != END or not _is_plain(content):
