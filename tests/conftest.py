@@ -2,9 +2,11 @@
 
 import math
 import os
+import threading
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
@@ -17,6 +19,9 @@ from jaxtyping import install_import_hook
 install_import_hook("fcnseg", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 # Most nets here are so small that a second thread costs more than it gives, many times more on a busy machine.
 torch.set_num_threads(1)
+
+NOBODY = 65534
+"""The user who owns nothing."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -37,6 +42,28 @@ def reference():
 def assets():
     """Golden numbers that travel with the tests."""
     return Path(__file__).parent / "assets"
+
+
+@pytest.fixture
+def unprivileged(monkeypatch):
+    """A folder that everyone can reach; root, who may read everything, reads images in it as nobody."""
+    from fcnseg.data.dataset import ImageFiles
+
+    read, one_at_a_time = ImageFiles.read_image, threading.Lock()
+
+    def read_as_nobody(source, index):
+        with one_at_a_time:
+            os.seteuid(NOBODY)
+            try:
+                return read(source, index)
+            finally:
+                os.seteuid(0)
+
+    if os.geteuid() == 0:
+        monkeypatch.setattr(ImageFiles, "read_image", read_as_nobody)
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -1,9 +1,22 @@
-"""The picture of statistics: bars as long as what they stand for, and a circle for each size."""
+"""The picture of statistics: bars as long as what they stand for, and cells for the sizes."""
 
 import numpy as np
 import pytest
 
-from fcnseg.charts import COLOURS, MARGIN, MOST, NAMES, PANEL, ROW, SQUARE, TOP, statistics_chart
+from fcnseg.charts import (
+    CELL,
+    CELLS,
+    COLOURS,
+    MARGIN,
+    MOST,
+    NAMES,
+    PANEL,
+    ROW,
+    SIZES,
+    SQUARE,
+    TOP,
+    statistics_chart,
+)
 from fcnseg.data.inspect import Statistics
 
 CLASSES = ("background", "cat", "dog")
@@ -33,15 +46,27 @@ def test_bars_are_as_long_as_what_they_stand_for(part, content, shares, images):
     assert np.allclose(lengths(sheet, part, right), np.array(images) * PANEL, atol=2)
 
 
-def test_sizes_are_circles_in_a_square_of_the_longest_side():
-    sheet = drawn(val=VAL)
-    orange = (sheet == [255, 127, 14]).all(2)
-    left = sheet.shape[1] - SQUARE - 3 * MARGIN
-    small = orange[
-        TOP + SQUARE * 3 // 4 - 25 : TOP + SQUARE * 3 // 4 + 25, left + SQUARE // 4 - 25 : left + SQUARE // 4 + 25
-    ]
-    large = orange[TOP + SQUARE // 4 - 15 : TOP + SQUARE // 4 + 15, left + SQUARE - 15 : left + SQUARE + 15]
-    assert small.sum() > large.sum() > 10  # three images of four have the small size
+def cells(sheet, place=0):
+    """The colours of the cells of a plot of sizes, from its lower left corner on, [width][height]."""
+    left, top = sheet.shape[1] - SQUARE - 3 * MARGIN, TOP + SIZES * place
+    middles = sheet[top + 2 : top + SQUARE : CELL, left + CELL // 2 : left + SQUARE : CELL]
+    return middles[::-1].transpose(1, 0, 2)
+
+
+def test_sizes_are_cells_in_a_square_of_the_longest_side():
+    found = cells(drawn(val=VAL))
+    assert found.shape[:2] == (CELLS, CELLS)
+    tinted = {(int(column), int(row)) for column, row in np.argwhere((found != found.max(2, keepdims=True)).any(2))}
+    assert tinted == {(CELLS // 4 - 1, CELLS // 4 - 1), (CELLS - 1, CELLS * 3 // 4 - 1)}  # 100 and 300 of 400 pixels
+    common, rare = found[CELLS // 4 - 1, CELLS // 4 - 1], found[CELLS - 1, CELLS * 3 // 4 - 1]
+    assert tuple(common) == (255, 127, 14)  # three images of four
+    assert 14 < rare[2] < 200
+
+
+def test_each_part_has_its_own_sizes_on_the_same_scale():
+    sheet = drawn(train=TRAIN, val=VAL)
+    assert (cells(sheet)[CELLS - 1, CELLS * 3 // 4 - 1] == [31, 119, 180]).all()
+    assert (cells(sheet, 1)[CELLS // 4 - 1, CELLS // 4 - 1] == [255, 127, 14]).all()
 
 
 @pytest.mark.parametrize("parts", [{}, {"train": Statistics(0, 0, 0, (0,) * 4, (0,) * 4, {})}])

@@ -8,6 +8,7 @@ from PIL import Image
 
 from damaged import cut_image, files
 from fcnseg.build import build_data
+from fcnseg.data.jitter import jittered
 from fcnseg.visualize import LINE, MARGIN, colourise, sample_grid
 from runs import composed, main, said, show
 from tiny_voc import SIZES, write_devkit
@@ -38,10 +39,9 @@ def test_the_pictures_are_the_first_batches_of_the_training(shown):
     batches = list(islice(loader, 2))
     samples = show.first_of_training(data, 4)
     assert [sample.name for sample in samples] == [name for batch in batches for name in batch.names]
-    for sample, image, target in zip(
-        samples, chain(*(b.images for b in batches)), chain(*(b.targets for b in batches)), strict=True
-    ):
-        np.testing.assert_array_equal(sample.image.transpose(2, 0, 1), image)
+    seen = chain(*(jittered(batch.images, batch.jitter) for batch in batches))
+    for sample, image, target in zip(samples, seen, chain(*(batch.targets for batch in batches)), strict=True):
+        np.testing.assert_allclose(sample.image.transpose(2, 0, 1), image, atol=0.51)
         np.testing.assert_array_equal(sample.mask, target)
     sheet = sample_grid(samples, data.val.source, 64)
     np.testing.assert_array_equal(shown("data.batch_size=2", "seed=3", "n=4", "side=64"), np.asarray(sheet))

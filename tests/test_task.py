@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.build import checkpoints
+from fcnseg.data.jitter import jittered
 from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
@@ -166,6 +167,16 @@ def test_the_logged_loss_is_that_of_the_step(reduction, net, uneven):
     _, trainer = recorded(net, reduction, batches, 3)
     expected = float(defined_loss(net, reduction, images, targets).detach())
     assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_learns_from_the_jittered_images(net, uneven):
+    images, targets = uneven
+    factors = torch.tensor([[0.7, 1.2, 0.9, 0.02], [1.3, 0.8, 1.1, -0.02]], dtype=torch.float64)
+    batch = batch_of(images[:2], targets[:2])._replace(jitter=factors)
+    [found], _ = recorded(net, "mean", [batch], 1)
+    expected = defined_gradients(net, "mean", jittered(images[:2], factors), targets[:2])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert difference(ours, theirs) < 1e-12
 
 
 def test_what_lies_in_the_pad_does_not_matter_where_batches_are_padded(net, uneven):

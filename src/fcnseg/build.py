@@ -16,6 +16,7 @@ from fcnseg.backbones.pretrained import load_weights
 from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
+from fcnseg.data.jitter import Jitter
 from fcnseg.data.leaks import separated
 from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
@@ -154,11 +155,12 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
         shift=PAPER_SHIFT if data.augment == "paper" else 0,
         crop=data.crop,
         flip=data.flip or data.augment == "paper",
-        jitter=data.jitter,
         void=void,
         channels=channels,
     )
-    train = SegmentationDataset(sources["train"], Augmentation(varied, config.seed)) if "train" in sources else None
+    jitter = Jitter(data.jitter, config.seed) if data.jitter else None
+    augmentation = Augmentation(varied, config.seed)
+    train = SegmentationDataset(sources["train"], augmentation, jitter) if "train" in sources else None
     return SegmentationData(
         SegmentationDataset(sources["val"], Augmentation(plain, config.seed)),
         train,

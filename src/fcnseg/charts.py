@@ -1,9 +1,10 @@
 """The picture of what a data set holds: pixels and images of each class, and the sizes of the images."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from fcnseg.data.inspect import Statistics
 from fcnseg.visualize import VOID_COLOUR, palette
@@ -15,8 +16,13 @@ ROW = 26
 """Height of a class."""
 NAMES, PANEL, NUMBERS = 150, 250, 70
 """Widths of the names, of the longest bar, and of the number beside it."""
-SQUARE = 330
-"""Side of the plot of sizes."""
+CELLS, CELL = 24, 10
+"""Cells along a side of a plot of sizes, and the side of one."""
+SQUARE = CELLS * CELL
+SIZES = SQUARE + 4 * ROW
+"""Height of a plot of sizes with what is written around it."""
+FAINTEST = 0.2
+"""Of the colour of a cell that holds an image at all."""
 COLOURS = {"train": "#1f77b4", "val": "#ff7f0e"}
 MOST = 100
 """Classes that are drawn at most."""
@@ -35,12 +41,10 @@ def statistics_chart(title: str, classes: Sequence[str], parts: Mapping[str, Sta
     labels = _frequent(len(classes), parts)
     middle, right = NAMES + MARGIN, NAMES + PANEL + NUMBERS + 2 * MARGIN
     square = right + PANEL + NUMBERS + MARGIN
-    height = TOP + max(ROW * len(labels), SQUARE + 2 * ROW) + MARGIN
+    height = TOP + max(ROW * len(labels), SIZES * max(1, len(parts)) - 2 * ROW) + MARGIN
     sheet = Image.new("RGB", (square + SQUARE + 3 * MARGIN, height), "white")
     pen = ImageDraw.Draw(sheet)
-    _write_titles(
-        pen, title, parts, {middle: "share of pixels (logarithmic)", right: "images with it", square: "sizes"}
-    )
+    _write_titles(pen, title, parts, {middle: "share of pixels (logarithmic)", right: "images with it"})
     _write_names(pen, labels, [*classes, "void"])
     for place, (part, content) in enumerate(parts.items()):
         shares = [content.pixels[label] / max(1, sum(content.pixels)) for label in labels]
@@ -49,7 +53,9 @@ def statistics_chart(title: str, classes: Sequence[str], parts: Mapping[str, Sta
         present = [content.present[label] for label in labels]
         held = [count / max(1, content.masks) for count in present]
         _draw_bars(pen, (right, place), part, held, [f"{count:,}" for count in present])
-    _draw_sizes(pen, square, parts)
+    longest = max((side for content in parts.values() for size in content.sizes for side in size), default=1)
+    for place, (part, content) in enumerate(parts.items()):
+        _draw_sizes(pen, (square, TOP + SIZES * place), part, content.sizes, longest)
     return sheet
 
 
@@ -90,20 +96,28 @@ def _draw_bars(
         pen.text((end + 4, top - 1), number, "black", _font(10))
 
 
-def _draw_sizes(pen: ImageDraw.ImageDraw, left: int, parts: Mapping[str, Statistics]) -> None:
-    """Plots a circle for each size, as large as the share of the images that have it."""
-    longest = max((side for content in parts.values() for size in content.sizes for side in size), default=1)
-    bottom = TOP + SQUARE
-    pen.rectangle((left, TOP, left + SQUARE, bottom), outline="black")
-    pen.line((left, bottom, left + SQUARE, TOP), fill="lightgrey")
-    pen.text((left, bottom + 4), "0", "black", _font())
-    pen.text((left + SQUARE, bottom + 4), f"width {longest}", "black", _font(), anchor="ra")
-    pen.text((left + 4, TOP + 2), f"height {longest}", "black", _font())
-    for part, content in parts.items():
-        for (height, width), count in content.sizes.items():
-            at = left + SQUARE * width / longest, bottom - SQUARE * height / longest
-            radius = 2 + 16 * math.sqrt(count / sum(content.sizes.values()))
-            pen.circle(at, radius, outline=COLOURS[part], width=2)
+def _draw_sizes(
+    pen: ImageDraw.ImageDraw, where: tuple[int, int], part: str, sizes: Mapping[tuple[int, int], int], longest: int
+) -> None:
+    """Plots heights over widths: the more images a cell holds, the deeper its colour, by the root of their share."""
+    (left, top), cells = where, Counter[tuple[int, int]]()
+    for (height, width), count in sizes.items():
+        cells[(width - 1) * CELLS // longest, CELLS - 1 - (height - 1) * CELLS // longest] += count
+    for (column, row), count in cells.items():
+        x, y = left + CELL * column, top + CELL * row
+        share = FAINTEST + (1 - FAINTEST) * math.sqrt(count / max(cells.values()))
+        pen.rectangle((x, y, x + CELL - 1, y + CELL - 1), fill=_faded(COLOURS[part], share))
+    pen.line((left, top + SQUARE, left + SQUARE, top), fill="lightgrey")
+    pen.rectangle((left - 1, top - 1, left + SQUARE, top + SQUARE), outline="black")
+    pen.text((left, top - 20), f"sizes of {part}, height to {longest}", "black", _font())
+    pen.text((left, top + SQUARE + 4), "0", "black", _font())
+    pen.text((left + SQUARE, top + SQUARE + 4), f"width {longest}", "black", _font(), anchor="ra")
+    often = [f"{width}x{height} ({count:,})" for (height, width), count in list(sizes.items())[:3]]
+    pen.text((left, top + SQUARE + 22), ", ".join(often), "black", _font(11))
+
+
+def _faded(colour: str, share: float) -> tuple[int, ...]:
+    return tuple(round(255 + share * (part - 255)) for part in ImageColor.getrgb(colour))
 
 
 def _font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

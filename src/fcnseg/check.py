@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from fcnseg.config import CONF_DIR, CheckConfig, DataConfig, register, resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.table import Table
@@ -20,6 +21,9 @@ register()
 
 MOST_REMARKS = 10
 """Harmless remarks of one kind that are printed; check.json holds all of them."""
+
+MOST_MISSING = 20
+"""Missing files of one folder that are printed one by one; check.json holds all of them."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="check")
@@ -129,10 +133,27 @@ def show(found: "Inspection", folder: "Path") -> None:
             console.print(f"[yellow]remark[/] ({kind}): {escape(one_line(remark.said))}")
         if len(alike) > MOST_REMARKS:
             console.print(f"[yellow]remark[/] ({kind}): and {len(alike) - MOST_REMARKS:,} more, see check.json")
-    for fault in found.faults:
-        console.print(f"[bold red]wrong[/] ({fault.kind}): {escape(one_line(fault.said))}")
+    for kind, line in wrong_lines(found.faults):
+        console.print(f"[bold red]wrong[/] ({kind}): {escape(one_line(line))}")
     verdict = f"[bold red]{len(found.faults):,} faults[/]" if found.faults else "[bold green]nothing is wrong[/]"
     console.print(f"{verdict}; written to {escape(str(folder))}: check.json, check.png")
+
+
+def wrong_lines(faults: "Sequence[Fault]") -> "Iterator[tuple[str, str]]":
+    """Yields kind and message of each fault; a folder that lacks very many files tells so once."""
+    from fcnseg.data.splits import listed
+
+    lacking: dict[Path, list[str]] = {}
+    for fault in faults:
+        if fault.kind == "missing":
+            lacking.setdefault(fault.path.parent, []).append(fault.path.name)
+    for fault in faults:
+        names = lacking[fault.path.parent] if fault.kind == "missing" else []
+        if len(names) <= MOST_MISSING:
+            yield fault.kind, fault.said
+        elif fault.path.name == names[0]:
+            remedy = "restore them, or take their ids out of the list; check.json names all"
+            yield fault.kind, f"{len(names):,} files are missing in {fault.path.parent}: {listed(names, 3)}: {remedy}"
 
 
 def one_line(text: str) -> str:

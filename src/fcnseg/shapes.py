@@ -48,6 +48,7 @@ class Batch(NamedTuple):
         sizes: [n, 2] height and width of each image before any padding of the batch.
         indices: [n] position of each image in its data set.
         names: the images' ids, for error messages and pictures.
+        jitter: [n, 4] factors of the colour jitter that the images are still due, see fcnseg.data.jitter; None is none.
     """
 
     images: Shaped[Tensor, "n c h w"]
@@ -55,3 +56,4 @@ class Batch(NamedTuple):
     sizes: Integer[Tensor, "n 2"]
     indices: Integer[Tensor, " n"]
     names: list[str]
+    jitter: Float[Tensor, "n 4"] | None = None

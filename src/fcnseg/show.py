@@ -65,7 +65,8 @@ def show(config: ShowConfig, folder: "Path") -> "Path":
 
 
 def first_of_training(data: "SegmentationData", number: int) -> "list[Sample]":
-    """Returns the images that the first steps of a training see, with the same augmentation."""
+    """Returns the images that the first steps of a training see, with the same augmentation and jitter."""
+    from fcnseg.data.jitter import as_seen
     from fcnseg.data.sampler import TrainBatches
 
     assert data.train is not None
@@ -77,7 +78,7 @@ def first_of_training(data: "SegmentationData", number: int) -> "list[Sample]":
             batches.set_epoch(epoch)
             yield from batches
 
-    return [data.train[draw] for draw in islice(chain.from_iterable(epochs()), number)]
+    return [as_seen(data.train[draw]) for draw in islice(chain.from_iterable(epochs()), number)]
 
 
 def spread(data: "SegmentationData", number: int) -> "list[Sample]":

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from fcnseg.data.jitter import jittered
 from fcnseg.fcn import FCN
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.metrics import ConfusionMatrix, MeanLoss, Scores
@@ -91,7 +92,8 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Returns the batch's summed loss; the step's weight divides the gradient before the optimiser runs."""
-        scores = self.training_scores(batch.images, batch.sizes if self.padded else None)
+        images = batch.images if batch.jitter is None else jittered(batch.images, batch.jitter)
+        scores = self.training_scores(images, batch.sizes if self.padded else None)
         loss = self.loss(scores, self.model.upsample, batch.targets)
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
         self.train_loss.update(loss.total.detach(), loss.weight)

@@ -5,6 +5,7 @@ import torch
 
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset
+from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
@@ -14,8 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 
 def shapes_data(workers=0, **options):
-    plain, varied = (Augmentation(transforms(**each), 0) for each in ({}, {"crop": 32, "flip": True, "jitter": 0.3}))
-    train = SegmentationDataset(Shapes("train", 7, 40, 48, 0), varied)
+    plain, varied = (Augmentation(transforms(**each), 0) for each in ({}, {"crop": 32, "flip": True}))
+    train = SegmentationDataset(Shapes("train", 7, 40, 48, 0), varied, Jitter(0.3, 0))
     val = SegmentationDataset(Shapes("val", 3, 40, 48, 0), plain)
     return SegmentationData(val, train, **({"batch_size": 3, "batching": "crop"} | options), workers=workers)
 
@@ -35,8 +36,9 @@ def devkit(tmp_path):
 
 
 def equal(first, second):
-    tensors = all(torch.equal(one, other) for one, other in zip(first[:4], second[:4], strict=True))
-    return tensors and first.names == second.names
+    tensors = [(one, other) for one, other in zip(first, second, strict=True) if isinstance(one, torch.Tensor)]
+    assert len(tensors) == 5
+    return all(torch.equal(*pair) for pair in tensors) and first.names == second.names
 
 
 def test_a_batch_holds_bytes_and_says_which_images_they_are():
@@ -48,6 +50,8 @@ def test_a_batch_holds_bytes_and_says_which_images_they_are():
         assert (batch.images.shape, batch.images.dtype) == ((3, 3, 32, 32), torch.uint8)
         assert (batch.targets.shape, batch.targets.dtype) == ((3, 32, 32), torch.uint8)
         assert batch.sizes.tolist() == [[32, 32]] * 3
+        assert batch.jitter.shape == (3, 4)
+        assert batch.jitter.unique(dim=0).shape == (3, 4)
         assert batch.names == [f"shapes_train_{index:06d}" for index in batch.indices.tolist()]
 
 
@@ -58,6 +62,7 @@ def test_validation_images_come_one_by_one_in_order_and_unchanged():
         assert batch.names == [f"shapes_val_{index:06d}"]
         assert torch.equal(batch.images[0].permute(1, 2, 0), torch.from_numpy(image))
         assert torch.equal(batch.targets[0], torch.from_numpy(mask))
+        assert batch.jitter is None
     assert index == 2
 
 

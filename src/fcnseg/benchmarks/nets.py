@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fcnseg import create_model
 from fcnseg.backbones import backbone_class
+from fcnseg.backbones.convolution import fastest_format
 from fcnseg.benchmarks.peers import TORCHFCN, TorchvisionFCN, torchfcn_folder, torchfcn_net
 from fcnseg.fcn import FCN
 from fcnseg.shapes import VOID, Images, Targets
@@ -121,9 +122,11 @@ def entrant(label: str, setting: Setting, dtype: torch.dtype = torch.float32) ->
     if label not in (OURS, PLAIN):
         images = normalized(images).to(dtype)
     net = net.to(setting.device, dtype)
-    if label != PEER:  # its author leaves it in torch's default layout
+    if label in (OURS, PLAIN):
+        net = net.to(memory_format=fastest_format(torch.device(setting.device).type))
+    elif label != PEER:  # its author leaves it in torch's default layout
         net = net.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last) if label in (PEER_LAST, OTHER) else images
+        images = images.contiguous(memory_format=torch.channels_last)
     return Entrant(label, net, images)
 
 

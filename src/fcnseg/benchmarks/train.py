@@ -24,6 +24,7 @@ AUTOCAST = ", autocast"
 """Ends the label of a step whose weights are float32 and whose arithmetic is bfloat16."""
 
 Step = Callable[[], Tensor]
+Forward = Callable[..., Any]
 
 
 def measure(
@@ -65,16 +66,15 @@ def step(entrant: Entrant, targets: Targets, autocast: bool = False, compiled: b
         entrant: net and images.
         targets: [n, h, w], void included.
         autocast: whether the net computes in bfloat16; the loss never does.
-        compiled: whether net and loss go through torch.compile.
+        compiled: whether the net goes through torch.compile; the loss never does.
 
     Returns:
         What takes a step and returns the loss.
     """
     net = entrant.net.train()
-    forward = _our_loss(entrant, targets) if isinstance(net, FCN) else _their_loss(entrant, targets)
-    if compiled:
-        forward = torch.compile(forward)
-    optimizer = torch.optim.SGD(_groups(net), lr=LR, momentum=MOMENTUM)
+    kind = _our_loss if isinstance(net, FCN) else _their_loss
+    forward = kind(entrant, targets, torch.compile if compiled else _as_it_is)
+    optimizer = torch.optim.SGD(_groups(net), lr=LR, momentum=MOMENTUM, fused=isinstance(net, FCN))
     device = targets.device.type
 
     def run() -> Tensor:
@@ -88,14 +88,19 @@ def step(entrant: Entrant, targets: Targets, autocast: bool = False, compiled: b
     return run
 
 
-def _our_loss(entrant: Entrant, targets: Targets) -> Step:
+def _as_it_is(forward: Forward) -> Forward:
+    return forward
+
+
+def _our_loss(entrant: Entrant, targets: Targets, prepared: Callable[[Forward], Forward]) -> Step:
     net, loss = cast(FCN, entrant.net), PixelCrossEntropy("sum")
-    return lambda: loss(net.scores(entrant.images), net.upsample, targets).total
+    scores = prepared(net.scores)
+    return lambda: loss(scores(entrant.images), net.upsample, targets).total
 
 
-def _their_loss(entrant: Entrant, targets: Targets) -> Step:
-    signed = targets.long().masked_fill(targets == VOID, -1)
-    return lambda: summed_cross_entropy(entrant.net(entrant.images), signed)
+def _their_loss(entrant: Entrant, targets: Targets, prepared: Callable[[Forward], Forward]) -> Step:
+    signed, forward = targets.long().masked_fill(targets == VOID, -1), prepared(entrant.net)
+    return lambda: summed_cross_entropy(forward(entrant.images), signed)
 
 
 def _groups(net: nn.Module) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ class DataConfig:
     augment: str | None = pinned("data.augment")
     """paper: mirror half of the images, move each by up to 32 pixels; null: neither by itself. Paper: Sec. 4.3."""
     jitter: float = pinned("data.jitter")
-    """Random brightness, contrast and, of RGB, saturation and hue, 0..1."""
+    """Random brightness, contrast and, of RGB, saturation and hue, 0..1; applied on the device, to a batch at once."""
     workers: int = 2
     """Loader processes per training process."""
     suited: SuitedConfig = field(default_factory=SuitedConfig)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -184,14 +185,22 @@ class Draw:
     turn: int = 0
 
 
+Factors: TypeAlias = tuple[float, float, float, float]
+"""Of brightness, contrast and saturation, 1 leaving them alone, and turns of hue, 0 leaving it alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image on its way into a batch: image [h, w, c], uint8, and mask [h, w], uint8 or int32."""
+    """One image on its way into a batch: image [h, w, c], uint8, and mask [h, w], uint8 or int32.
+
+    The factors are those of the colour jitter that the image is due on the device; None is none.
+    """
 
     image: Pixels
     mask: Labels
     index: int
     name: str
+    factors: Factors | None = None
 
 
 Transform = Callable[[Pixels, Labels, Draw], tuple[Pixels, Labels]]
@@ -201,9 +210,9 @@ Transform = Callable[[Pixels, Labels, Draw], tuple[Pixels, Labels]]
 class SegmentationDataset(Dataset[Sample]):
     """Reads images by draw and transforms them."""
 
-    def __init__(self, source: Source, transform: Transform) -> None:
-        """Keeps both."""
-        self.source, self.transform = source, transform
+    def __init__(self, source: Source, transform: Transform, jitter: Callable[[Draw], Factors] | None = None) -> None:
+        """Keeps the images, what is done to them here, and what draws the factors of what is done on the device."""
+        self.source, self.transform, self.jitter = source, transform, jitter
 
     def __len__(self) -> int:
         """Number of images."""
@@ -212,7 +221,8 @@ class SegmentationDataset(Dataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         """Reads and transforms one image."""
         image, mask = self.transform(*self.source.read(draw.index), draw)
-        return Sample(image, mask, draw.index, self.source.name(draw.index))
+        factors = self.jitter(draw) if self.jitter else None
+        return Sample(image, mask, draw.index, self.source.name(draw.index), factors)
 
 
 def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> Batch:
@@ -233,17 +243,17 @@ def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> B
         names = ", ".join(sample.name for sample in samples[:4])
         raise ValueError(f"images of different sizes came into one batch ({names}): set data.batching=crop or groups")
     height, width = (max(sample.mask.shape[axis] for sample in samples) for axis in (0, 1))
-    like = torch.from_numpy(samples[0].mask)
-    pixels = torch.zeros(len(samples), height, width, samples[0].image.shape[2], dtype=torch.uint8)
-    targets = like.new_full((len(samples), height, width), void)
+    pixels = np.zeros((len(samples), height, width, samples[0].image.shape[2]), np.uint8)
+    targets = np.full((len(samples), height, width), void, samples[0].mask.dtype)
     for row, sample in enumerate(samples):
         rows, columns = sample.mask.shape
-        pixels[row, :rows, :columns] = torch.from_numpy(sample.image)
-        targets[row, :rows, :columns] = torch.from_numpy(sample.mask)
+        pixels[row, :rows, :columns] = sample.image
+        targets[row, :rows, :columns] = sample.mask
     return Batch(
-        pixels.permute(0, 3, 1, 2),
-        targets,
+        torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        torch.from_numpy(targets),
         torch.tensor([sample.mask.shape for sample in samples]),
         torch.tensor([sample.index for sample in samples]),
         [sample.name for sample in samples],
+        None if samples[0].factors is None else torch.tensor([sample.factors for sample in samples]),
     )

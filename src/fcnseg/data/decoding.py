@@ -11,6 +11,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
+from fcnseg.data.fast import numbers_of_png, rgb_of_jpeg
+
 Pixels: TypeAlias = NDArray[np.uint8]
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
 
@@ -54,6 +56,8 @@ def decoded_image(path: Path, channels: int = 3) -> Pixels:
     Raises:
         ValueError: names the file that cannot be read, has more than 8 bits a channel or other channels.
     """
+    if channels == 3 and (quick := rgb_of_jpeg(path)) is not None:
+        return quick
     pixels = _stored(path, channels)
     if pixels.dtype != np.uint8:
         raise ValueError(
@@ -83,6 +87,8 @@ def mask_values(path: Path, colours: bool = False) -> NDArray[np.integer[Any]]:
     """
     if colours:
         return _packed(path)
+    if (quick := numbers_of_png(path)) is not None:
+        return quick
     if _is_array(path):
         values = np.array(_array(path))
         values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values

@@ -17,6 +17,7 @@ from fcnseg.data.decoding import CONVERTED, Labels, Pixels
 from fcnseg.data.faults import Fault
 from fcnseg.data.orientation import disagreement
 from fcnseg.data.sbd import is_fresh, read_mat
+from fcnseg.data.splits import listed
 
 Found = TypeVar("Found")
 
@@ -131,13 +132,23 @@ def conclude(
     for images in kept.values():
         may_lack = partial and not all(each.missing for each in images)
         faults += [fault for each in images for fault in each.faults if not (may_lack and fault.kind == "missing")]
+    parts = {part: statistics(images, len(classes)) for part, images in kept.items()}
+    if parts.get("train") and parts["train"].masks:
+        faults += _unlearnt(classes, parts["train"], kept["train"][0].path.parent)
     once = dict.fromkeys(faults)  # an image of both parts, or a list that both name, tells its faults twice
     return Inspection(
         tuple(classes),
-        {part: statistics(images, len(classes)) for part, images in kept.items()},
+        parts,
         tuple(fault for fault in once if not fault.harmless),
         tuple(fault for fault in once if fault.harmless),
     )
+
+
+def _unlearnt(classes: Sequence[str], train: Statistics, folder: Path) -> Iterator[Fault]:
+    absent = [name for name, images in zip(classes, train.present, strict=False) if not images]
+    if absent:
+        said = f"no training image in {folder} holds {listed(absent, 20)}: nothing is learnt of what is not shown"
+        yield Fault("classes", folder, said, harmless=True)
 
 
 def statistics(seen: Sequence[Seen], num_classes: int) -> Statistics:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,13 +43,26 @@ class Legend:
         """
         values = mask_values(path, self.colours)
         if values.dtype == np.uint8:  # a table of 256 entries is quicker than a search for every pixel
-            table = self._labels_of(np.arange(256))
-            if not np.bincount(values.ravel(), minlength=256)[table == UNKNOWN].any():
-                return self._narrowed(table).take(values)
+            if self._is_vocs and (values + np.uint8(1)).max() <= len(self.values):  # void, the highest, becomes 0
+                return cast(Labels, values)
+            table, unknown = self._tables
+            if not cv2.LUT(values, unknown).any():
+                return cast(Labels, cv2.LUT(values, table))
         labels = self._labels_of(values.astype(np.int64))
         if (wrong := labels == UNKNOWN).any():
             raise ValueError(self._refusal(path, values, wrong))
         return self._narrowed(labels)
+
+    @cached_property
+    def _tables(self) -> tuple[Labels, NDArray[np.uint8]]:
+        """The label of each number of 8 bits, and whether it has none."""
+        labels = self._labels_of(np.arange(256))
+        return self._narrowed(labels), (labels == UNKNOWN).astype(np.uint8)
+
+    @cached_property
+    def _is_vocs(self) -> bool:
+        """Whether masks hold labels already, and 255 for void."""
+        return self.values == tuple(range(len(self.values))) and self.void == self.void_value == VOID
 
     def _narrowed(self, labels: NDArray[np.int64]) -> Labels:
         small = len(self.values) <= 256 and 0 <= self.void <= 255

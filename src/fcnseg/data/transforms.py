@@ -2,10 +2,14 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fcnseg.data.chance import Numbers, below, numbers
 from fcnseg.data.dataset import Draw, Labels, Pixels
 from fcnseg.shapes import VOID
 
@@ -20,33 +24,86 @@ FILL = (123, 116, 104)
 GREY = 114
 """Its average, for images of other than three channels."""
 
-
 PAPER_SHIFT = 32
 """Largest translation that the paper tried, in pixels: one cell of its coarsest map."""
 
 AUGMENTS = (None, "paper")
 """What data.augment may say."""
 
+Array = TypeVar("Array", bound=NDArray[Any])
+
+Step: TypeAlias = Callable[[Pixels, Labels, Numbers], tuple[Pixels, Labels]]
+"""Changes image [h, w, c] and mask [h, w] together; all chance comes from the numbers. May return views."""
+
 
 class Augmentation:
-    """Random transforms, each with a generator of its own that depends on (seed, epoch, index, turn) alone.
+    """Random steps, each with numbers of its own that depend on (seed, epoch, index, turn) alone."""
 
-    Albumentations' Compose gives all its transforms the same seed, so that flips and crops go together.
-    """
-
-    def __init__(self, transforms: Sequence[A.BasicTransform], seed: int) -> None:
-        """Keeps the transforms in the order they are applied."""
-        self.transforms, self.seed = tuple(transforms), seed
+    def __init__(self, steps: Sequence[Step], seed: int) -> None:
+        """Keeps the steps in the order they are taken."""
+        self.steps, self.seed = tuple(steps), seed
 
     def __call__(self, image: Pixels, mask: Labels, draw: Draw) -> tuple[Pixels, Labels]:
         """Returns the transformed image [h, w, c] and mask [h, w]."""
-        keys = np.random.SeedSequence([self.seed, draw.epoch, draw.index, draw.turn]).spawn(len(self.transforms))
-        for transform, key in zip(self.transforms, keys, strict=True):
-            generator = np.random.default_rng(key)
-            transform.set_random_state(generator, random.Random(int(generator.integers(2**32))))
-            result = transform(image=image, mask=mask)
-            image, mask = result["image"], result["mask"]
+        for place, step in enumerate(self.steps):
+            image, mask = step(image, mask, numbers(self.seed, draw.epoch, draw.index, draw.turn, place))
         return image, mask
+
+
+@dataclass(frozen=True)
+class Albumentations:
+    """A transform of albumentations, with generators made of the numbers."""
+
+    transform: A.BasicTransform
+
+    def __call__(self, image: Pixels, mask: Labels, chance: Numbers) -> tuple[Pixels, Labels]:
+        """Transforms both."""
+        self.transform.set_random_state(np.random.default_rng(chance[0]), random.Random(chance[1]))
+        result = self.transform(image=image, mask=mask)
+        return result["image"], result["mask"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square at random: within the image along a side that is long enough, around it along one that is not.
+
+    Attributes:
+        side: of the square, pixels.
+        fill: colour around the image.
+        void: label around it.
+    """
+
+    side: int
+    fill: int | tuple[int, ...]
+    void: int
+
+    def __call__(self, image: Pixels, mask: Labels, chance: Numbers) -> tuple[Pixels, Labels]:
+        """Cuts both out; without a copy where the image is large enough."""
+        starts = [self._start(size, number) for size, number in zip(mask.shape, chance, strict=False)]
+        source = tuple(slice(max(start, 0), start + self.side) for start in starts)
+        if min(mask.shape) >= self.side:
+            return image[source], mask[source]
+        target = tuple(slice(max(-start, 0), size - start) for start, size in zip(starts, mask.shape, strict=True))
+        square = np.full((self.side, self.side, image.shape[2]), self.fill, np.uint8)
+        labels = np.full((self.side, self.side), self.void, mask.dtype)
+        square[target], labels[target] = image[source], mask[source]
+        return square, labels
+
+    def _start(self, size: int, number: int) -> int:
+        """Returns where the square starts along a side of the image; before it, if the square is longer."""
+        room = size - self.side
+        return min(room, 0) + below(number, abs(room) + 1)
+
+
+def mirror_half(image: Pixels, mask: Labels, chance: Numbers) -> tuple[Pixels, Labels]:
+    """Exchanges left and right of every other image."""
+    if below(chance[0], 2):
+        return image, mask
+    return _mirrored(image), _mirrored(mask)
+
+
+def _mirrored(array: Array) -> Array:
+    return cast(Array, cv2.flip(array, 1).reshape(array.shape))  # OpenCV drops the axis of a single channel
 
 
 def transforms(
@@ -56,11 +113,10 @@ def transforms(
     shift: int = 0,
     crop: int | None = None,
     flip: bool = False,
-    jitter: float = 0.0,
     void: int = VOID,
     channels: int = 3,
-) -> list[A.BasicTransform]:
-    """Lists the transforms in the order they are applied.
+) -> list[Step]:
+    """Lists the steps in the order they are taken.
 
     Args:
         image_side: the longer side is resized to this many pixels; None leaves images as they are.
@@ -68,7 +124,6 @@ def transforms(
         shift: largest random translation in pixels, along each side; what moves in is void. Paper: Sec. 4.3.
         crop: side of a random square; smaller images are filled up, with void in the mask.
         flip: mirror every other image.
-        jitter: strength of random brightness, contrast, saturation and, less, hue, 0..1; the last two of RGB alone.
         void: label of filled pixels.
         channels: of the images; three are RGB.
 
@@ -78,24 +133,20 @@ def transforms(
     for key, values in (("image_side", [image_side]), ("crop", [crop]), ("scale", scale or [])):
         if any(value is not None and value <= 0 for value in values):
             raise ValueError(f"data.{key} must be positive, not {values}")
-    chosen: list[A.BasicTransform] = []
+    chosen: list[Step] = []
     nearest = {"mask_interpolation": cv2.INTER_NEAREST_EXACT}
+    fill = FILL if channels == 3 else GREY
     if image_side is not None:
-        chosen.append(A.LongestMaxSize(image_side, interpolation=cv2.INTER_AREA, **nearest))
+        chosen.append(Albumentations(A.LongestMaxSize(image_side, interpolation=cv2.INTER_AREA, **nearest)))
     if scale is not None:
         limits = (scale[0] - 1, scale[1] - 1)
-        chosen.append(A.RandomScale(limits, interpolation=cv2.INTER_LINEAR, **nearest, p=1))
-    fill = {"fill": FILL if channels == 3 else GREY, "fill_mask": void}
+        chosen.append(Albumentations(A.RandomScale(limits, interpolation=cv2.INTER_LINEAR, **nearest, p=1)))
     if shift:
         moved = {"translate_px": {"x": (-shift, shift), "y": (-shift, shift)}, "interpolation": cv2.INTER_NEAREST}
-        chosen.append(A.Affine(**moved, mask_interpolation=cv2.INTER_NEAREST, **fill, p=1))
+        filled = {"mask_interpolation": cv2.INTER_NEAREST, "fill": fill, "fill_mask": void}
+        chosen.append(Albumentations(A.Affine(**moved, **filled, p=1)))
     if crop is not None:
-        chosen.append(A.PadIfNeeded(crop, crop, position="random", border_mode=cv2.BORDER_CONSTANT, **fill))
-        chosen.append(A.RandomCrop(crop, crop))
+        chosen.append(Crop(crop, fill, void))
     if flip:
-        chosen.append(A.HorizontalFlip(p=0.5))
-    if jitter and channels != 3:
-        chosen.append(A.RandomBrightnessContrast(jitter, jitter, p=1))
-    elif jitter:
-        chosen.append(A.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter, hue=0.1 * jitter, p=1))
+        chosen.append(mirror_half)
     return chosen
