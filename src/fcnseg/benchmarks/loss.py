@@ -11,11 +11,12 @@ from fcnseg import create_model
 from fcnseg.benchmarks.nets import CLASSES, Setting, targets_of
 from fcnseg.benchmarks.peers import summed_cross_entropy
 from fcnseg.benchmarks.tables import controlled, rows
-from fcnseg.fcn import FCN, bilinear_kernel
+from fcnseg.fcn import FCN
 from fcnseg.geometry import IMAGE, Grid
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.shapes import VOID, Features
 from fcnseg.timing import checked_device, interleaved
+from fcnseg.upsampling import bilinear_kernel
 
 OURS = "ours"
 DENSE = "dense kernel, torch's cross-entropy"

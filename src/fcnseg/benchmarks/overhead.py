@@ -18,6 +18,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
 
+from fcnseg.backbones.convolution import fastest_format
 from fcnseg.benchmarks.nets import Setting, fill, images_of, our_net, targets_of
 from fcnseg.benchmarks.tables import AGAIN, rows
 from fcnseg.fcn import FCN
@@ -100,7 +101,7 @@ def prepared(setting: Setting) -> FCN:
     """Builds the net in training mode on its device."""
     net = our_net(setting)
     fill(net)
-    return net.to(setting.device).to(memory_format=torch.channels_last)
+    return net.to(setting.device).to(memory_format=fastest_format(torch.device(setting.device).type))
 
 
 def batch_of(setting: Setting) -> Batch:
