@@ -127,8 +127,9 @@ def make_optimizer(config: TrainConfig, net: FCN) -> tuple[torch.optim.Optimizer
     """Builds optimiser and schedule."""
     groups, chosen = optimizer_groups(config, net), config.optimizer
     optimizer: torch.optim.Optimizer
-    # Fused optimisers unscale by themselves, which Lightning does not let go with clipping.
-    fused = config.trainer.precision != "16-mixed"
+    # Fused optimisers may unscale gradients by themselves, so under mixed precision Lightning does not clip for them.
+    arithmetic = precision(config.trainer.precision, accelerator(config.trainer.accelerator))
+    fused = arithmetic != "16-mixed" and (config.trainer.clip is None or "mixed" not in arithmetic)
     if chosen.name == "sgd":
         optimizer = torch.optim.SGD(groups, lr=learning_rate(config), momentum=chosen.momentum, fused=fused)
     else:

@@ -59,8 +59,9 @@ class Upsampling(nn.Module):
             window: the part of the result that is wanted, within the result; None is all of it.
         """
         height, width = window or (slice(0, self.reach(side)) for side in scores.shape[2:])
+        matrix = spread.__wrapped__ if torch.compiler.is_compiling() else spread  # compilers know no caches
         of_rows, of_columns = (
-            spread(cells, self.kernel, self.factor, part.start, part.stop, scores.dtype, scores.device)
+            matrix(cells, self.kernel, self.factor, part.start, part.stop, scores.dtype, scores.device)
             for cells, part in ((scores.shape[2], height), (scores.shape[3], width))
         )
         seen = scores[:, :, of_rows.cells, of_columns.cells]
@@ -69,8 +70,8 @@ class Upsampling(nn.Module):
 
 
 def _exact(device: str) -> AbstractContextManager[None]:
-    """Keeps autocast from rounding the products; a device without memory has none."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    """Keeps autocast from rounding the products; tensors without memory know none."""
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 class LearnedUpsampling(Upsampling):

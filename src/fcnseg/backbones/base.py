@@ -235,6 +235,7 @@ class Backbone(nn.Module):
         planned = self._plans(height, width)
         return planned[0].layers if planned else 0
 
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _plans(self, height: int, width: int) -> tuple[Plan, Plan] | None:
         """Plans the exact window; None where all is computed."""
         if self.padding_mode == "plain" or any(

@@ -91,10 +91,11 @@ def _rectified(a: Tensor, before: Tensor) -> Field:
 def floored(a: Tensor, floor: Tensor) -> Tensor:
     """Returns the larger of a fresh map [n, c, h, w] and a value per channel [1, c, 1, 1], in the map's memory.
 
-    On a GPU, and where a graph is compiled, the plain operator can be fused with what precedes it.
+    A compiler fuses plain operators with what precedes them. It is not given the maximum, whose gradient would not keep
+    the order of values, so that each convolution would have to restore it.
     """
-    if a.device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.maximum(a, floor)
+    if torch.compiler.is_compiling() or a.is_meta:
+        return functional.relu(a - floor) + floor
     return cast(Tensor, Floor.apply(a, floor))
 
 
