@@ -64,8 +64,8 @@ def refusal(capsys, *arguments):
 
 def test_a_run_leaves_its_folder(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    expected = {"checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.csv", "results.json", "config.yaml"}
-    assert names == expected | {"predictions/grid.png"}
+    expected = {f"checkpoints/{name}.ckpt" for name in ("last", "previous", "best")}
+    assert names == expected | {"metrics.csv", "results.json", "config.yaml", "predictions/grid.png"}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
@@ -150,7 +150,7 @@ def test_the_terminal_tells_the_story(command, results):
 def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(folder, capsys):
     before = snapshot(folder)
     message = refusal(capsys, *SMALL, "seed=1", f"hydra.run.dir={folder}")
-    assert f"error: {folder} already holds a run: choose another folder with hydra.run.dir=DIR" in message
+    assert f"error: {folder} already holds a finished run: choose another folder with hydra.run.dir=DIR" in message
     assert snapshot(folder) == before
 
 

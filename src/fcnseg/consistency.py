@@ -21,6 +21,7 @@ from fcnseg.data.datamodule import BATCHINGS
 from fcnseg.data.leaks import COMPARISONS, OVERLAPS
 from fcnseg.data.transforms import AUGMENTS, transforms
 from fcnseg.fcn import FCN
+from fcnseg.guard import CHOICES as ON_NONFINITE
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -55,6 +56,7 @@ def _check_choices(config: TrainConfig) -> None:
         ("logger.name", config.logger.name, LOGGERS),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
+        ("trainer.on_nonfinite", config.trainer.on_nonfinite, ON_NONFINITE),
         ("data.batching", config.data.batching, BATCHINGS),
         ("data.overlap", config.data.overlap, OVERLAPS),
         ("data.overlap_by", config.data.overlap_by, COMPARISONS),
@@ -77,6 +79,8 @@ def _check_numbers(config: TrainConfig) -> None:
         ("trainer.accumulate", trainer.accumulate, 1),
         ("trainer.log_every", trainer.log_every, 1),
         ("trainer.limit_val_batches", trainer.limit_val_batches, 1),
+        ("trainer.save_steps", trainer.save_steps, 1),
+        ("trainer.save_minutes", trainer.save_minutes, 0),
         ("trainer.clip", trainer.clip, 0),
         ("data.batch_size", data.batch_size, 1),
         ("data.workers", data.workers, 0),
