@@ -89,7 +89,7 @@ def outcome(folder):
     """Returns all that a run computed, without times: what an interrupted run must leave to the last bit."""
     results = json.loads((folder / "results.json").read_text())
     parts = {"results": {key: value for key, value in results.items() if key not in ("seconds", "dirty", "commit")}}
-    parts["metrics"] = (folder / "metrics.csv").read_bytes()
+    parts["metrics"] = (folder / "metrics.csv").read_text().splitlines()
     parts["picture"] = (folder / "predictions" / "grid.png").read_bytes()
     for name in ("last", "best"):
         content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)

@@ -14,7 +14,7 @@ from runs import SMALL, outcome, trained, unequal
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-RUN = (*SMALL, "trainer.max_steps=6", "trainer.val_every=2", "trainer.log_every=4", "data.val_count=3")
+RUN = (*SMALL, "trainer.max_steps=6", "trainer.val_every=2", "trainer.log_every=4", "backbone.dropout=0.5")
 RUN += ("trainer.accumulate=2", "trainer.precision=64-true", "data.replacement=true", "data.train_count=5")
 
 
@@ -146,7 +146,7 @@ def test_what_was_computed_before_a_read_error_is_not_lost(tmp_path, monkeypatch
         raise ValueError("shapes/0003 cannot be read as an image (Input/output error)")
 
     with monkeypatch.context() as patch:
-        at(patch, "read", 15, fail, Shapes)
+        at(patch, "read", 13, fail, Shapes)
         with pytest.raises(RunError, match="cannot be read as an image") as error:
             trained(tmp_path, *RUN, "trainer.val_every=3")
     assert f"The last checkpoint, {tmp_path / 'checkpoints' / 'last.ckpt'}, is whole" in str(error.value)

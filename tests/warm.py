@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["warm", "runs", "fcnseg.task", "fcnseg.build", "fcnseg.visualize", "fcnseg.console"])
+CONTEXT.set_forkserver_preload(["warm", "runs", "fcnseg.build", "fcnseg.visualize", "fcnseg.console"])
 
 
 def command(arguments, output, environment):
@@ -26,6 +26,7 @@ def command(arguments, output, environment):
     os.dup2(file, 2)
     os.environ.update(environment)
     os.setpgid(0, 0)
+    multiprocessing.set_start_method("fork", force=True)  # of loader workers, as in a command
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     sys.argv = ["fcnseg.train", *arguments]
@@ -55,7 +56,7 @@ class Training:
             each.start()
             self.processes.append(each)
 
-    def wait(self, timeout=120):
+    def wait(self, timeout=240):
         """Returns the exit status of the first process, as a shell would say it."""
         for each in self.processes:
             each.join(timeout)
@@ -79,7 +80,7 @@ class Training:
         """Returns what was printed since this training began, as one line."""
         return " ".join(self.output.read_text()[self.start :].split()) if self.output.exists() else ""
 
-    def until(self, condition, timeout=60):
+    def until(self, condition, timeout=180):
         """Waits until something holds; False if the training ended before."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -87,7 +88,7 @@ class Training:
                 return True
             if not any(each.is_alive() for each in self.processes):
                 return condition()
-            time.sleep(0.002)
+            time.sleep(0.01)
         raise TimeoutError(self.said())
 
 

@@ -58,23 +58,21 @@ class Checkpoints(Callback):
     # ---- going on
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restores everything that the earlier run had reached."""
-        if self.earlier is None:
+        """Restores everything that the earlier run had reached, and makes up for a validation that was interrupted."""
+        earlier, self.earlier = self.earlier, None
+        if earlier is None:
             return
         assert isinstance(pl_module, SegmentationTask)
-        restore(trainer, pl_module, self.earlier)
+        restore(trainer, pl_module, earlier)
         for logger in trainer.loggers:
             if isinstance(logger, Journal):
-                logger.keep(self.earlier["progress"]["entries"])
+                logger.keep(earlier["progress"]["entries"])
+        if earlier["progress"]["validation_due"]:
+            make_up_validation(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens for signals, and makes up for a validation that was interrupted."""
-        self.interruption.listen()  # once more, because the trainer has put its own handlers before these
-        earlier, self.earlier = self.earlier, None
-        if earlier and earlier["progress"]["validation_due"]:
-            trainer.validating = True
-            trainer.fit_loop.epoch_loop.val_loop.run()
-            trainer.training = True
+        """Listens for signals once more, because the trainer has put its own handlers before these."""
+        self.interruption.listen()
 
     # ---- when to write
 
@@ -164,6 +162,16 @@ class Checkpoints(Callback):
         }
 
 
+def make_up_validation(trainer: Trainer) -> None:
+    """Validates what was restored, and logs it at the step at which it would have been."""
+    loop = trainer.fit_loop.epoch_loop
+    loop._batches_that_stepped -= 1
+    trainer.validating = True
+    loop.val_loop.run()
+    trainer.training = True
+    loop._batches_that_stepped += 1
+
+
 def agreed(trainer: Trainer, *values: int) -> tuple[int, ...]:
     """Returns the largest of each value over all processes."""
     if trainer.world_size == 1:
@@ -191,4 +199,5 @@ def restore(trainer: Trainer, task: SegmentationTask, content: dict[str, Any]) -
     loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
     loop.batch_progress.total.ready = step * trainer.accumulate_grad_batches
     loop._batches_that_stepped = step
+    trainer.fit_loop.epoch_progress.current.completed = content["epoch"]
     task.resume(content["progress"]["task"], trainer.global_rank)

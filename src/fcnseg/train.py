@@ -48,12 +48,17 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
         RunError: the run failed; says why, and what is left.
         Stop: the run was asked to end, and can be continued.
     """
+    import os
+    from dataclasses import asdict
+
     from fcnseg.consistency import check, check_files
     from fcnseg.console import quiet_lightning, warn
     from fcnseg.interruption import Interruption
     from fcnseg.runfolder import claimed
+    from fcnseg.secrets import check_secrets
 
     quiet_lightning()
+    check_secrets(asdict(config), os.environ)
     check(config)
     check_files(config)
     with claimed(folder, config, warn) as earlier, Interruption() as interruption:

@@ -70,8 +70,9 @@ class SegmentationData(LightningDataModule):
         train, epochs = self._training(), self.epochs()
         if self.trainer is None:
             return self._loader(train, epochs)
-        start, stop = (step * self.accumulate for step in (self.trainer.global_step, self.trainer.max_steps))
-        return self._loader(train, Stream(epochs, stop, start))
+        step, last = self.trainer.global_step, self.trainer.max_steps
+        start = min(step, last - 1) * self.accumulate  # the trainer asks for a batch even where it will train no more
+        return self._loader(train, Stream(epochs, last * self.accumulate, start))
 
     def epochs(self) -> TrainBatches:
         """Returns this process's share of the training batches, epoch by epoch."""
