@@ -53,11 +53,11 @@ test: setup ## The quick tests, on up to four processors
 test-all: setup ## Every test, the slow ones included
 	$(BIN)/python -m pytest -m ""
 
-test-chaos: setup ## Kill trainings at random moments and compare what they end with; FCNSEG_CHAOS=SEED,COUNT takes others
+test-chaos: setup ## Kill trainings at random moments and compare how they end; FCNSEG_CHAOS=SEED,COUNT chooses
 	$(BIN)/python -m pytest -m chaos -rP tests/test_chaos.py
 
-audit: setup ## Look the locked packages up among known vulnerabilities; needs a network
-	$(UV) tool run --from pip-audit pip-audit --require-hashes --disable-pip --requirement requirements.lock
+audit: setup ## Look the locked packages up among known vulnerabilities; needs PyPI itself, no mirror
+	$(UV) tool run --from 'pip-audit>=2.9,<3' pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 demo: setup ## Train a small network on drawn shapes
 	$(BIN)/python -m fcnseg.train

@@ -88,6 +88,22 @@ def test_what_is_skipped_does_not_count_in_the_curve():
     assert guard.saw(torch.tensor(2.0), torch.tensor(9.0), ["a"]) == (2.0, 9.0)
 
 
+def test_a_gpu_is_not_waited_for_but_no_weight_sees_what_is_not_finite(monkeypatch):
+    monkeypatch.setattr(Guard, "_is_known", lambda self, finite: False)
+    guard, parameter = Guard(), parameter_with(1.0, float("nan"))
+    trainer = Trainer(parameter)
+    guard.saw(torch.tensor(1.0), torch.tensor(1.0), ["a"])
+    guard.judge(trainer, [parameter])
+    assert parameter.grad.tolist() == [0.0, 0.0]
+    trainer.global_step = 7
+    parameter.grad = torch.tensor([1.0, 2.0])
+    guard.saw(torch.tensor(1.0), torch.tensor(1.0), ["b"])
+    guard.judge(trainer, [parameter])
+    assert parameter.grad.tolist() == [1.0, 2.0]
+    with pytest.raises(NonFiniteError, match=r"of step 7 is not finite \(images a;"):
+        guard.raise_if_bad(trainer)
+
+
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ValueError, match=r"trainer\.on_nonfinite must be one of stop, skip, not 'hope'"):
         Guard("hope")

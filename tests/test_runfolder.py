@@ -8,7 +8,7 @@ import pytest
 
 from fcnseg.checkpoints import WholeFiles
 from fcnseg.disk import held
-from fcnseg.runfolder import check_identity, claimed, write_config
+from fcnseg.runfolder import check_identity, claimed, refuse_other, write_config
 from runs import SMALL, composed, snapshot
 
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
@@ -52,6 +52,20 @@ def test_another_configuration_is_refused_with_the_keys_that_differ(unfinished, 
     assert f"holds an unfinished run of another configuration ({said})" in str(error.value)
     assert "hydra.run.dir=DIR" in str(error.value)
     assert snapshot(unfinished) == before
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("recipe=pami_heavy", "model=fcn32s", "backbone=vgg16", "data=voc2012"),
+        ("recipe=cvpr2015", "model=fcn16s", "data=sbd"),
+        ("data=folder", "data.classes={background: 0, crack: 255}", "data.scale=[0.5,1.5]"),
+        ("trainer.devices=[0,1]", "backbone.mean=[1.5,2,3e-9]", "data.void=[1,2,3]"),
+    ],
+)
+def test_what_is_written_is_what_is_read(tmp_path, overrides):
+    write_config(tmp_path, composed(*overrides))
+    refuse_other(tmp_path, composed(*overrides))
 
 
 def test_a_finished_run_is_never_overwritten(unfinished):

@@ -155,12 +155,23 @@ def check_files(config: TrainConfig) -> None:
 
     Raises:
         FileNotFoundError: names the key and the path.
+        ValueError: the run to start from has not ended.
     """
     weights, start = config.backbone.weights, config.init_from
     if start is not None and start not in RELEASED and not Path(start).exists():
         raise FileNotFoundError(f"init_from: there is no checkpoint and no run folder {start}")
+    if start is not None and is_unfinished(Path(start)):
+        raise ValueError(
+            f"init_from={start} is a run that has not ended: let the same command finish it, or name the file that you "
+            f"mean, such as init_from={Path(start) / 'checkpoints' / 'last.ckpt'}"
+        )
     if start is None and weights not in (None, "none", "imagenet") and not Path(str(weights)).is_file():
         raise FileNotFoundError(f"backbone.weights: there is no weights file {weights}")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Says whether a folder holds a run without its results."""
+    return (folder / "config.yaml").exists() and not (folder / "results.json").exists()
 
 
 def check_processes(data: DataConfig, processes: int) -> None:

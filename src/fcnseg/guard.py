@@ -81,13 +81,17 @@ class Guard:
         self._loss, self._images = None, []
         if self.on_nonfinite == "skip":
             self._skip(trainer, trained)
-        elif finite.device.type == "cpu":
+        elif self._is_known(finite):
             self.raise_if_bad(trainer)
         else:
             for parameter in trained:
                 assert parameter.grad is not None
                 parameter.grad.masked_fill_(~finite, 0)
         return norm
+
+    def _is_known(self, finite: Tensor) -> bool:
+        """Says whether a result can be read without waiting for a device."""
+        return finite.device.type == "cpu"
 
     def _skip(self, trainer: Any, parameters: Iterable[Parameter]) -> None:
         if any(self._bad(trainer)):

@@ -73,6 +73,7 @@ class Checkpoints(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens for signals once more, because the trainer has put its own handlers before these."""
         self.interruption.listen()
+        trainer._signal_connector.received_sigterm = False  # one that came before was remembered here as well
 
     # ---- when to write
 
@@ -154,7 +155,7 @@ class Checkpoints(Callback):
         assert isinstance(pl_module, SegmentationTask)
         checkpoint["progress"] = {
             "entries": next((logger.entries for logger in trainer.loggers if isinstance(logger, Journal)), 0),
-            "versions": {type(logger).__name__: str(logger.version) for logger in trainer.loggers},
+            "versions": {type(logger).__name__: logger.version for logger in trainer.loggers},
             "validation_due": self._due,
             "elapsed_s": self.seconds(),
             "identity": self.identity,

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from fcnseg.checkpoints import LAST, PREVIOUS
 from fcnseg.config import TrainConfig
@@ -46,12 +48,13 @@ class Witness(Callback):
 
 
 @contextmanager
-def explained(folder: Path, config: TrainConfig, witness: Witness) -> Iterator[None]:
+def explained(folder: Path, config: TrainConfig, trainer: Trainer, witness: Witness) -> Iterator[None]:
     """Puts a failing training into words.
 
     Args:
         folder: the run's.
         config: named in remedies.
+        trainer: what fails; the processes that it started end with it.
         witness: saw the batch at which it failed.
 
     Raises:
@@ -61,7 +64,11 @@ def explained(folder: Path, config: TrainConfig, witness: Witness) -> Iterator[N
     try:
         yield
     except Exception as error:
-        if isinstance(error, Stop) or (said := words(error, config, witness.shape)) is None:
+        if isinstance(error, Stop):
+            raise
+        if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+            launcher.kill(SIGKILL)  # they wait for this process, some of them for ever
+        if (said := words(error, config, witness.shape)) is None:
             raise
         raise RunError(f"{said}. {left(folder)}") from error
 
