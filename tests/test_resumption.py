@@ -57,11 +57,11 @@ def ask(number):
 @pytest.mark.parametrize(
     ("hook", "number"),
     [
-        ("on_train_batch_end", 6),  # after a step
+        pytest.param("on_train_batch_end", 6, marks=pytest.mark.slow),  # after a step
         ("on_train_batch_end", 7),  # in the middle of an accumulated step
         ("on_validation_batch_start", 4),  # in the second validation, not the first
-        ("on_validation_end", 3),  # in the last one
-        ("on_save_checkpoint", 3),  # between the best checkpoint and the last one
+        pytest.param("on_validation_end", 3, marks=pytest.mark.slow),  # in the last one
+        pytest.param("on_save_checkpoint", 3, marks=pytest.mark.slow),  # between the best checkpoint and the last one
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, whole, hook, number):
@@ -87,6 +87,7 @@ def test_a_run_killed_after_its_last_step_only_writes_its_results(tmp_path, monk
     assert unequal(outcome(tmp_path), whole) == []
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         at(patch, "on_train_batch_end", 3, die)
@@ -102,9 +103,9 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("number", "hook", "count", "step", "status"),
     [
-        (signal.SIGTERM, "on_train_batch_end", 5, 3, 143),
+        pytest.param(signal.SIGTERM, "on_train_batch_end", 5, 3, 143, marks=pytest.mark.slow),
         (signal.SIGUSR1, "on_validation_batch_start", 2, 2, 143),
-        (signal.SIGINT, "on_train_batch_end", 1, 1, 130),
+        pytest.param(signal.SIGINT, "on_train_batch_end", 1, 1, 130, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_asked_to_end_saves_at_the_next_step(
@@ -146,18 +147,18 @@ def test_what_was_computed_before_a_read_error_is_not_lost(tmp_path, monkeypatch
         raise ValueError("shapes/0003 cannot be read as an image (Input/output error)")
 
     with monkeypatch.context() as patch:
-        at(patch, "read", 13, fail, Shapes)
+        at(patch, "read", 2 * 4 + 1, fail, Shapes)  # after two steps of two batches of two images
         with pytest.raises(RunError, match="cannot be read as an image") as error:
-            trained(tmp_path, *RUN, "trainer.val_every=3")
+            trained(tmp_path, *RUN)
     assert f"The last checkpoint, {tmp_path / 'checkpoints' / 'last.ckpt'}, is whole" in str(error.value)
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 3
+    assert saved["global_step"] == 2
     assert saved["progress"]["validation_due"]
-    trained(tmp_path, *RUN, "trainer.val_every=3")
-    trained(tmp_path / "again", *RUN, "trainer.val_every=3")
-    assert unequal(outcome(tmp_path), outcome(tmp_path / "again")) == []
+    trained(tmp_path, *RUN)
+    assert unequal(outcome(tmp_path), whole) == []
 
 
+@pytest.mark.slow
 def test_a_resumed_task_keeps_the_best_validation_and_the_last(tmp_path, monkeypatch, whole):
     resumed = []
     at(monkeypatch, "on_validation_end", 3, die)
