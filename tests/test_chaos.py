@@ -33,40 +33,46 @@ SETTINGS = {
 MOMENTS = ("training", "training", "validation", "checkpoint")
 
 
-def slowed(arguments, output, environment):
-    """The command with a pause in the middle of each checkpoint and of each validation, so that a kill can hit them."""
+def watched(arguments, output, environment):
+    """The command, which notes its steps, and pauses where a kill is to hit it: in validations or in checkpoints."""
     import fcnseg.checkpoints
     from fcnseg.resumption import Checkpoints
 
-    mark = Path(f"{output}.now")
+    note, moment = Path(f"{output}.now"), environment["MOMENT"]
+    validate, write, save = Checkpoints.on_validation_batch_start, fcnseg.checkpoints._Watched.write, Checkpoints._write
+    pieces = []
 
-    def paused(original, what):
-        def called(*arguments, **options):
-            result = original(*arguments, **options)
-            mark.write_text(what)
-            time.sleep(0.05)
-            mark.write_text("")
-            return result
+    def pause():
+        step = note.read_text()
+        note.write_text(f"{step} {moment}")
+        time.sleep(0.03)
+        note.write_text(step)
 
-        return called
+    def validating(*arguments, **options):
+        validate(*arguments, **options)
+        pause()
 
-    write = fcnseg.checkpoints._Watched.write
-    Checkpoints.on_validation_batch_start = paused(Checkpoints.on_validation_batch_start, "validation")
-    fcnseg.checkpoints._Watched.write = lambda self, data: half(write, self, data, mark)
+    def writing(file, data):
+        """Writes half of every 25th piece, pauses, and writes the rest."""
+        pieces.append(1)
+        half = len(data) // 2 if len(pieces) % 25 == 0 else 0
+        if half:
+            write(file, bytes(data)[:half])
+            file._file.flush()
+            pause()
+        return half + write(file, bytes(data)[half:])
+
+    def saving(self, trainer):
+        save(self, trainer)
+        note.write_text(str(trainer.global_step))
+
+    note.write_text("0")
+    Checkpoints._write = saving
+    if moment == "validation":
+        Checkpoints.on_validation_batch_start = validating
+    if moment == "checkpoint":
+        fcnseg.checkpoints._Watched.write = writing
     command(arguments, output, environment)
-
-
-def half(write, file, data, mark):
-    """Writes half of a piece, waits, and writes the rest."""
-    size = len(data) // 2
-    if size < 1000:
-        return write(file, data)
-    write(file, bytes(data)[:size])
-    file._file.flush()
-    mark.write_text("checkpoint")
-    time.sleep(0.01)
-    mark.write_text("")
-    return size + write(file, bytes(data)[size:])
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +94,23 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
-def test_a_killed_training_ends_with_the_same_bits(seed, whole, tmp_path, record_property):
+def test_a_killed_training_ends_with_the_same_bits(seed, whole, tmp_path):
     chance = random.Random(seed)
     setting = list(SETTINGS)[seed % len(SETTINGS)]
     moment = MOMENTS[seed // len(SETTINGS) % len(MOMENTS)]
     expected, arguments, processes = whole(setting)
-    folder = tmp_path / "run"
-    training, killed = Training(folder, arguments, processes, wrapper=slowed), False
-    after, mark = chance.randint(1, 6), tmp_path / "run.out.now"
-    while training.until(lambda: steps_of(folder) >= after):
-        if moment == "training":
-            time.sleep(chance.random() * 0.3)
-        elif not training.until(lambda: mark.exists() and mark.read_text() == moment):
-            break
-        killed = any(each.is_alive() for each in training.processes)
-        break
+    folder, note = tmp_path / "run", tmp_path / "run.out.now"
+    training = Training(folder, arguments, processes, watched, MOMENT=moment)
+    after = chance.randint(1, 6)
+
+    def now():
+        step, _, doing = note.read_text().partition(" ") if note.exists() else ("", "", "")
+        return step.isdigit() and int(step) >= after and (moment == "training" or doing == moment)
+
+    training.until(now)
+    if moment == "training":
+        time.sleep(chance.random() * 0.3)
+    killed = any(each.is_alive() for each in training.processes)
     training.kill()
     assert killed, f"it ended before it could be killed: {training.said()}"
     assert not (folder / "results.json").exists()

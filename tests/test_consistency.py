@@ -183,9 +183,7 @@ def test_training_asks_for_batches_that_can_be_shared_before_it_opens_data(tmp_p
 
 def test_a_run_that_has_not_ended_is_nothing_to_start_from(tmp_path):
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(
-        ValueError, match=r"is a run that has not ended: let the same command .*last\.ckpt"
-    ):
+    with pytest.raises(ValueError, match=r"is a run that has not ended: let the same command .*last\.ckpt"):
         check_files(composed(f"init_from={tmp_path}"))
     (tmp_path / "results.json").touch()
     check_files(composed(f"init_from={tmp_path}"))

@@ -73,11 +73,17 @@ def test_only_the_first_process_writes_and_speaks(two):
     assert done.stdout.count("step 2: ") == 1
 
 
-def test_fewer_validation_images_than_processes_are_refused_with_the_remedy(tmp_path):
-    few = ["data.val_count=1", "trainer.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
-    done = run("train", *EXACT, *few, cwd=tmp_path)
+def test_fewer_validation_images_than_processes_are_counted_once(tmp_path):
+    folder = tmp_path / "run"
+    succeed("train", *EXACT, "data.val_count=1", "trainer.devices=2", f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert results(folder)["num_images"] == 1
+
+
+def test_an_error_of_one_process_is_said_once_and_ends_both(tmp_path):
+    huge = ["optimizer.lr=1e38", "trainer.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = run("train", *EXACT, *huge, "trainer.max_steps=4", cwd=tmp_path)
     assert done.returncode == 1
-    assert "error: 1 validation images are too few for 2 processes: set trainer.devices=1 or fewer" in done.stderr
+    assert done.stderr.count("error: loss or gradient of step") == 1
     assert "Traceback" not in done.stderr
 
 

@@ -34,13 +34,10 @@ FUZZ = settings(max_examples=60, deadline=None, derandomize=True, suppress_healt
     "override",
     [
         "+model._target_=os.system",
-        "+optimizer._target_=lightning.pytorch.trainer.trainer.os.system",
-        "+data._target_=albumentations.os.system",
         "+data.transforms.0._target_=albumentations.os.system",
         "backbone.name=lightning.pytorch.trainer.trainer.os.system",
-        "data.name=albumentations.os.system",
+        "data.format=albumentations.os.system",
         "optimizer.name=os.system",
-        "logger.name=lightning.pytorch.trainer.trainer.os.system",
     ],
 )
 def test_a_configuration_instantiates_nothing_but_what_the_package_has(tmp_path, capsys, override):

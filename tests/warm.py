@@ -43,7 +43,7 @@ class Training:
         output: file of what they print.
     """
 
-    def __init__(self, folder, arguments, processes=1, wrapper=command):
+    def __init__(self, folder, arguments, processes=1, wrapper=command, **environment):
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder, self.output = folder, folder.parent / f"{folder.name}.out"
         self.start = self.output.stat().st_size if self.output.exists() else 0
@@ -51,8 +51,8 @@ class Training:
         arguments = [*arguments, f"trainer.devices={processes}", f"hydra.run.dir={folder}"]
         self.processes = []
         for rank in range(processes):
-            environment = several | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if processes > 1 else {}
-            each = CONTEXT.Process(target=wrapper, args=(arguments, str(self.output), environment))
+            own = several | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if processes > 1 else {}
+            each = CONTEXT.Process(target=wrapper, args=(arguments, str(self.output), environment | own))
             each.start()
             self.processes.append(each)
 
