@@ -169,3 +169,21 @@ def test_a_resumed_task_keeps_the_best_validation_and_the_last(tmp_path, monkeyp
     trained(tmp_path, *RUN)
     assert resumed[0].validations[-1].step == 6
     assert len(resumed[0].validations) <= 3
+
+
+@pytest.mark.slow
+def test_a_run_may_go_on_with_other_numbers_of_processes(tmp_path, monkeypatch, whole):
+    """The losses since the last entry, which two processes would have shared, are added up."""
+    with monkeypatch.context() as patch:
+        at(patch, "on_train_batch_end", 7, die)
+        with pytest.raises(Killed):
+            trained(tmp_path, *RUN)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    shares = content["progress"]["task"]["losses"] / 2
+    assert shares.shape == (1, 2)
+    assert shares.all()
+    content["progress"]["task"]["losses"] = torch.cat([shares, shares])
+    torch.save(content, path)
+    trained(tmp_path, *RUN)
+    assert unequal(outcome(tmp_path), whole) == []

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -55,6 +56,11 @@ def reported(folder: Path) -> Iterator[None]:
         if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the sweep goes on
         _leave(1)
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        _leave(1)
     finally:
         _close_wandb(failed=sys.exc_info()[0] is not None)
 
@@ -66,10 +72,14 @@ def _say(title: str, text: str, error: Exception) -> None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(title, escape(text))
 
 
+def _is_one_of_several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
 def _leave(status: int) -> NoReturn:
     """Ends the process, at once where others run beside it: one that waits for them in vain would hang."""
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if _is_one_of_several():
         _close_wandb(failed=True)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -94,16 +104,10 @@ def quiet_lightning() -> None:
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's rich bar, without a number of epochs, which a training by steps does not know."""
-
-    @property
-    def total_train_batches(self) -> int | float:
-        """Batches of this epoch, fewer where the training ends in it; Lightning forgets accumulation here."""
-        remaining = (self.trainer.max_steps - self.trainer.global_step) * self.trainer.accumulate_grad_batches
-        return min(self.trainer.num_training_batches, remaining)
+    """Lightning's rich bar, over all batches that the training has still to see."""
 
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}"
+        return "training"
 
 
 def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path, start: int = 0) -> None:
