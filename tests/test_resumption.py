@@ -74,6 +74,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, whole, hoo
     assert unequal(outcome(tmp_path), whole) == []
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_last_step_only_writes_its_results(tmp_path, monkeypatch, whole, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("fcnseg.train.finish", lambda *_: die())
