@@ -123,7 +123,7 @@ def devkit(tmp_path_factory):
     return write_devkit(tmp_path_factory.mktemp("lists") / "VOCdevkit")
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(
     text=st.text(max_size=60)
     | st.lists(st.sampled_from(["2012_000001", "../x", "/etc/passwd", "", "a b"])).map("\n".join)

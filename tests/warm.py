@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["warm", "runs", "fcnseg.build", "fcnseg.visualize", "fcnseg.console"])
@@ -25,6 +26,7 @@ def command(arguments, output, environment):
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(environment)
+    rank_zero_only.rank = int(environment.get("LOCAL_RANK", "0"))  # set at the import in a process of its own
     os.setpgid(0, 0)
     multiprocessing.set_start_method("fork", force=True)  # of loader workers, as in a command
     torch.set_num_threads(1)

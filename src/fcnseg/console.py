@@ -67,7 +67,7 @@ def reported(folder: Path) -> Iterator[None]:
 
 def _say(title: str, text: str, error: Exception) -> None:
     """Prints a last word; what all processes find alike is said by the first one only."""
-    alike = isinstance(error, Stop) or isinstance(error.__cause__, NonFiniteError)
+    alike = isinstance(error, Stop | FileExistsError) or isinstance(error.__cause__, NonFiniteError)
     if not alike or getattr(rank_zero_only, "rank", 0) == 0:
         Console(stderr=True, soft_wrap=True, highlight=False).print(title, escape(text))
 

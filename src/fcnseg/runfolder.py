@@ -33,8 +33,7 @@ def claimed(folder: Path, config: TrainConfig, warn: Callable[[str], None]) -> I
     """
     refusal = f"another process works in {folder}: wait for its end, or choose another folder with hydra.run.dir=DIR"
     with held(folder / ".lock", refusal) if is_first_process() else nullcontext():
-        if is_first_process():
-            refuse_other(folder, config)
+        refuse_other(folder, config)  # all processes, or those that do not would wait for the first one
         yield read_last(folder, warn if is_first_process() else lambda _: None)
 
 
