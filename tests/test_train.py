@@ -121,8 +121,9 @@ def test_the_written_configuration_is_the_one_that_ran(folder):
 def test_metrics_hold_losses_rates_and_scores_of_every_step(folder):
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    steps = {key: [row["step"] for row in rows if row.get(key)] for key in ("train/loss", "val/mean_iu", "val/loss")}
-    assert steps == {"train/loss": ["0", "1"], "val/mean_iu": ["0", "1"], "val/loss": ["0", "1"]}
+    keys = ("train/loss", "train/grad_norm", "val/mean_iu", "val/loss")
+    assert {key: [row["step"] for row in rows if row.get(key)] for key in keys} == {key: ["0", "1"] for key in keys}
+    assert all(float(row["train/grad_norm"]) > 0 for row in rows if row["train/grad_norm"])
     assert any(key.startswith("lr-") for key in rows[0])
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
     assert losses[0] == pytest.approx(math.log(21), rel=1e-4)  # score layers start at zero
