@@ -131,18 +131,16 @@ def main(module, *arguments):
 
 def run(module, *arguments, cwd, **environment):
     """Runs a command in a process of its own, from a folder outside the repository."""
+    command = [sys.executable, "-m", f"fcnseg.{module}", *arguments]
+    options = {"capture_output": True, "text": True, "timeout": 540, "check": False}
+    return subprocess.run(command, cwd=cwd, env=surroundings() | environment, **options)
+
+
+def surroundings():
+    """Returns the environment of a command in a process of its own."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "LOCAL_RANK")}
     paths = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", f"fcnseg.{module}", *arguments],
-        cwd=cwd,
-        env=inherited | threads | {"PYTHONPATH": paths} | environment,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
+    return inherited | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "COLUMNS": "200", "PYTHONPATH": paths}
 
 
 def said(text):

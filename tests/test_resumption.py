@@ -11,6 +11,7 @@ from fcnseg.resumption import Checkpoints
 from fcnseg.task import SegmentationTask
 from fcnseg.trouble import RunError
 from runs import SMALL, outcome, trained, unequal
+from tiny_voc import write_devkit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -188,3 +189,18 @@ def test_a_run_may_go_on_with_other_numbers_of_processes(tmp_path, monkeypatch, 
     torch.save(content, path)
     trained(tmp_path, *RUN)
     assert unequal(outcome(tmp_path), whole) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["pami_heavy", "release_alexnet", "cvpr2015"])
+def test_the_published_recipes_go_on_to_the_same_bits(tmp_path, monkeypatch, recipe):
+    photos = ("data=voc2012", f"data.root={write_devkit(tmp_path / 'VOCdevkit')}", "model=fcn16s", f"recipe={recipe}")
+    short = ("trainer.max_steps=4", "trainer.val_every=2", "trainer.accelerator=cpu", "trainer.progress=false")
+    short += ("trainer.accumulate=2", "data.workers=0", "optimizer.lr=1e-9")
+    trained(tmp_path / "whole", *photos, *short)
+    with monkeypatch.context() as patch:
+        at(patch, "on_train_batch_end", 7, die)
+        with pytest.raises(Killed):
+            trained(tmp_path / "killed", *photos, *short)
+    trained(tmp_path / "killed", *photos, *short)
+    assert unequal(outcome(tmp_path / "killed"), outcome(tmp_path / "whole")) == []
