@@ -17,7 +17,7 @@ ifneq ($(READY),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint type test test-all demo bench wheel-check lock clean
+.PHONY: help setup lint type test test-all test-chaos audit demo bench wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ test: setup ## The quick tests, on up to four processors
 
 test-all: setup ## Every test, the slow ones included
 	$(BIN)/python -m pytest -m ""
+
+test-chaos: setup ## Kill trainings at random moments and compare how they end; FCNSEG_CHAOS=SEED,COUNT chooses
+	$(BIN)/python -m pytest -m chaos -rP tests/test_chaos.py
+
+audit: setup ## Look the locked packages up among known vulnerabilities; needs PyPI itself, no mirror
+	$(UV) tool run --from 'pip-audit>=2.9,<3' pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 demo: setup ## Train a small network on drawn shapes
 	$(BIN)/python -m fcnseg.train

@@ -3,6 +3,7 @@
 import copy
 import functools
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -84,6 +85,37 @@ def equal_states(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def outcome(folder):
+    """Returns all that a run computed, without times: what an interrupted run must leave to the last bit."""
+    results = json.loads((folder / "results.json").read_text())
+    parts = {"results": {key: value for key, value in results.items() if key not in ("seconds", "dirty", "commit")}}
+    parts["metrics"] = (folder / "metrics.csv").read_text().splitlines()
+    parts["picture"] = (folder / "predictions" / "grid.png").read_bytes()
+    for name in ("last", "best"):
+        content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        content["progress"].pop("elapsed_s")
+        kept = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "progress")
+        parts[name] = {key: content[key] for key in kept}
+    return parts
+
+
+def unequal(first, second, where=""):
+    """Names every place where two outcomes differ by a bit."""
+    if isinstance(first, torch.Tensor):
+        same = torch.equal(first, second) and first.dtype == second.dtype
+        return [] if same else [where]
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [f"{where}: {first.keys() ^ second.keys()}"]
+        return [each for key in first for each in unequal(first[key], second[key], f"{where}.{key}")]
+    if isinstance(first, list | tuple):
+        if len(first) != len(second):
+            return [f"{where}: {len(first)} and {len(second)}"]
+        pairs = enumerate(zip(first, second, strict=True))
+        return [each for index, pair in pairs for each in unequal(*pair, f"{where}[{index}]")]
+    return [] if first == second or (first != first and second != second) else [f"{where}: {first} and {second}"]
+
+
 def main(module, *arguments):
     """Runs a command in this process, command line and all; returns its exit status."""
     state = Singleton.get_state()
@@ -99,18 +131,16 @@ def main(module, *arguments):
 
 def run(module, *arguments, cwd, **environment):
     """Runs a command in a process of its own, from a folder outside the repository."""
+    command = [sys.executable, "-m", f"fcnseg.{module}", *arguments]
+    options = {"capture_output": True, "text": True, "timeout": 540, "check": False}
+    return subprocess.run(command, cwd=cwd, env=surroundings() | environment, **options)
+
+
+def surroundings():
+    """Returns the environment of a command in a process of its own."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "LOCAL_RANK")}
     paths = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", f"fcnseg.{module}", *arguments],
-        cwd=cwd,
-        env=inherited | threads | {"PYTHONPATH": paths} | environment,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
+    return inherited | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "COLUMNS": "200", "PYTHONPATH": paths}
 
 
 def said(text):

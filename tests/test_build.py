@@ -1,12 +1,9 @@
 """From configuration to objects: only what belongs to the package, with what was asked for."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import save_file
 
 from fcnseg import build
@@ -14,8 +11,10 @@ from fcnseg.backbones import backbone_class
 from fcnseg.config import LoggerConfig
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
+from fcnseg.journal import Journal
 from fcnseg.recipe import departures
 from fcnseg.results import split_remarks
+from fcnseg.resumption import Checkpoints
 from runs import OUTSIDE, SMALL, composed
 from tiny_voc import write_devkit
 
@@ -274,14 +273,15 @@ def test_training_and_evaluation_compute_alike(tmp_path, monkeypatch, precision,
         assert trainer.limit_val_batches == 2
 
 
-def test_a_run_keeps_its_best_and_its_last_checkpoint(tmp_path):
-    best, last = (each for each in build.checkpoints(tmp_path) if isinstance(each, ModelCheckpoint))
-    assert (best.filename, best.monitor, best.mode) == ("best", "val/mean_iu", "max")
-    assert (last.filename, last.monitor) == ("last", None)
-    assert Path(best.dirpath) == Path(last.dirpath) == tmp_path / "checkpoints"
+def test_a_run_writes_checkpoints_as_the_configuration_says(tmp_path):
+    config = composed(*SMALL, "trainer.save_steps=7", "trainer.save_minutes=2.5")
+    trainer = build.build_trainer(config, tmp_path, [])
+    first = trainer.callbacks[0]
+    assert isinstance(first, Checkpoints)  # before others have logged anything of the next step
+    assert (first.every_steps, first.every_s, first.folder) == (7, 150, tmp_path / "checkpoints")
 
 
 def test_metrics_are_always_written(tmp_path):
     (logger,) = build.build_loggers(LoggerConfig(), tmp_path)
-    assert isinstance(logger, CSVLogger)
-    assert Path(logger.log_dir) == tmp_path
+    assert isinstance(logger, Journal)
+    assert logger.path == tmp_path / "metrics.csv"

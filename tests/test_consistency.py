@@ -181,6 +181,14 @@ def test_training_asks_for_batches_that_can_be_shared_before_it_opens_data(tmp_p
         trained(tmp_path, "model=fcn16s", *HEAVY, "data.batch_size=20", "trainer.accelerator=cpu")
 
 
+def test_a_run_that_has_not_ended_is_nothing_to_start_from(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"is a run that has not ended: let the same command .*last\.ckpt"):
+        check_files(composed(f"init_from={tmp_path}"))
+    (tmp_path / "results.json").touch()
+    check_files(composed(f"init_from={tmp_path}"))
+
+
 def test_training_checks_first(tmp_path):
     with pytest.raises(ValueError, match=r"loss\.reduction must be one of"):
         trained(tmp_path, "loss.reduction=median")

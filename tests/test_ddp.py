@@ -1,11 +1,15 @@
 """Two processes do what one does: the same gradients, the same scores, every image counted once."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 
-from runs import SMALL, run, said, state_of
+from runs import SMALL, outcome, run, said, state_of, surroundings, unequal
 
 pytestmark = pytest.mark.slow
 
@@ -73,11 +77,17 @@ def test_only_the_first_process_writes_and_speaks(two):
     assert done.stdout.count("step 2: ") == 1
 
 
-def test_fewer_validation_images_than_processes_are_refused_with_the_remedy(tmp_path):
-    few = ["data.val_count=1", "trainer.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
-    done = run("train", *EXACT, *few, cwd=tmp_path)
+def test_fewer_validation_images_than_processes_are_counted_once(tmp_path):
+    folder = tmp_path / "run"
+    succeed("train", *EXACT, "data.val_count=1", "trainer.devices=2", f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert results(folder)["num_images"] == 1
+
+
+def test_an_error_of_one_process_is_said_once_and_ends_both(tmp_path):
+    huge = ["optimizer.lr=1e38", "trainer.devices=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = run("train", *EXACT, *huge, "trainer.max_steps=4", cwd=tmp_path)
     assert done.returncode == 1
-    assert "error: 1 validation images are too few for 2 processes: set trainer.devices=1 or fewer" in done.stderr
+    assert done.stderr.count("error: loss or gradient of step") == 1
     assert "Traceback" not in done.stderr
 
 
@@ -97,3 +107,32 @@ def test_one_image_on_two_processes_is_refused_with_the_remedy(tmp_path):
         "fewer trainer.devices"
     )
     assert not (folder / "config.yaml").exists()
+
+
+LONG = [*EXACT, "trainer.devices=2", "trainer.max_steps=20", "trainer.val_every=10", "trainer.save_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """What a training leaves that starts its second process by itself."""
+    folder = tmp_path_factory.mktemp("long") / "run"
+    succeed("train", *LONG, f"hydra.run.dir={folder}", cwd=folder.parent)
+    return outcome(folder)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_command_ends_what_it_started_and_the_run_goes_on(tmp_path, long, number, status):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "fcnseg.train", *LONG, f"hydra.run.dir={folder}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=surroundings(), stderr=subprocess.PIPE, text=True) as started:
+        while not (folder / "checkpoints" / "previous.ckpt").exists():
+            assert started.poll() is None
+            time.sleep(0.05)
+        started.send_signal(number)
+        said_last = started.communicate(timeout=60)[1]  # the second process holds the pipe as long as it lives
+    assert started.returncode == status
+    assert "Traceback" not in said_last
+    assert not (folder / "results.json").exists()
+    done = succeed("train", *LONG, f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert "continued from step" in done.stdout
+    assert unequal(outcome(folder), long) == []

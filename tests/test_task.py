@@ -10,11 +10,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from fcnseg.backbones.squeezenet import SqueezeNet
-from fcnseg.build import checkpoints
+from fcnseg.checkpoints import WholeFiles
 from fcnseg.data.jitter import jittered
 from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
+from fcnseg.resumption import Checkpoints
 from fcnseg.shapes import Batch
 from fcnseg.task import SegmentationTask
 from fcnseg.weights.stages import read_stage
@@ -280,15 +281,15 @@ def test_the_last_checkpoint_holds_the_last_weights_and_the_best_one_the_best(le
         batches * 6,
         steps=6,
         validation=validation,
-        callbacks=checkpoints(tmp_path),
-        enable_checkpointing=True,
+        callbacks=[Checkpoints(tmp_path)],
+        plugins=[WholeFiles()],
         val_check_interval=2,
         check_val_every_n_epoch=None,
     )
     assert [found.step for found in task.validations] == [2, 4, 6]
     ious = [found.scores.mean_iu for found in task.validations]
     assert max(ious) == ious[0], "nothing is worse than at first, so this says nothing of last and best"
-    assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     last, best = (read_stage(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("last", "best"))
     assert (last.record["steps"], best.record["steps"]) == (6, 2)
     assert all(torch.equal(last.state[name], value) for name, value in task.model.state_dict().items())

@@ -64,8 +64,8 @@ def refusal(capsys, *arguments):
 
 def test_a_run_leaves_its_folder(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    expected = {"checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.csv", "results.json", "config.yaml"}
-    assert names == expected | {"predictions/grid.png"}
+    expected = {f"checkpoints/{name}.ckpt" for name in ("last", "previous", "best")}
+    assert names == expected | {"metrics.csv", "results.json", "config.yaml", "predictions/grid.png"}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
@@ -121,8 +121,9 @@ def test_the_written_configuration_is_the_one_that_ran(folder):
 def test_metrics_hold_losses_rates_and_scores_of_every_step(folder):
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    steps = {key: [row["step"] for row in rows if row.get(key)] for key in ("train/loss", "val/mean_iu", "val/loss")}
-    assert steps == {"train/loss": ["0", "1"], "val/mean_iu": ["0", "1"], "val/loss": ["0", "1"]}
+    keys = ("train/loss", "train/grad_norm", "val/mean_iu", "val/loss")
+    assert {key: [row["step"] for row in rows if row.get(key)] for key in keys} == {key: ["0", "1"] for key in keys}
+    assert all(float(row["train/grad_norm"]) > 0 for row in rows if row["train/grad_norm"])
     assert any(key.startswith("lr-") for key in rows[0])
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
     assert losses[0] == pytest.approx(math.log(21), rel=1e-4)  # score layers start at zero
@@ -150,7 +151,7 @@ def test_the_terminal_tells_the_story(command, results):
 def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(folder, capsys):
     before = snapshot(folder)
     message = refusal(capsys, *SMALL, "seed=1", f"hydra.run.dir={folder}")
-    assert f"error: {folder} already holds a run: choose another folder with hydra.run.dir=DIR" in message
+    assert f"error: {folder} already holds a finished run: choose another folder with hydra.run.dir=DIR" in message
     assert snapshot(folder) == before
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.pretrained import load_weights
+from fcnseg.checkpoints import WholeFiles
 from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
@@ -20,10 +21,13 @@ from fcnseg.data.jitter import Jitter
 from fcnseg.data.leaks import separated
 from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
+from fcnseg.guard import Guard
 from fcnseg.hardware import accelerator, is_compiled, precision
+from fcnseg.journal import Journal
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
+from fcnseg.resumption import Checkpoints
 from fcnseg.sources import open_source
 from fcnseg.task import SegmentationTask
 from fcnseg.weights.normalization import Normalization, settled, stated
@@ -207,19 +211,23 @@ def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
         record,
         padded=config.data.batching == "pad",
         seed=config.seed,
+        guard=Guard(config.trainer.on_nonfinite),
         compiled=is_compiled(config.trainer.compile, on, config.data.batching),
     )
 
 
-def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) -> Trainer:
+def build_trainer(
+    config: TrainConfig, folder: Path, callbacks: list[Callback], checkpoints: Checkpoints | None = None
+) -> Trainer:
     """Builds the trainer of a run.
 
     Args:
         config: the whole configuration.
         folder: the run folder.
         callbacks: in addition to checkpoints and learning rates, among them the progress bar.
+        checkpoints: writes them, and knows what to go on from; None begins.
     """
-    chosen = config.trainer
+    chosen, checkpoints = config.trainer, checkpoints or build_checkpoints(config.trainer, folder)
     return Trainer(
         **_computation(chosen, callbacks),
         default_root_dir=folder,
@@ -231,9 +239,16 @@ def build_trainer(config: TrainConfig, folder: Path, callbacks: list[Callback]) 
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=chosen.log_every,
-        logger=build_loggers(config.logger, folder),
-        callbacks=[*callbacks, *checkpoints(folder), LearningRateMonitor()],
+        enable_checkpointing=False,
+        plugins=[WholeFiles()],
+        logger=build_loggers(config.logger, folder, checkpoints.earlier),
+        callbacks=[checkpoints, *callbacks, LearningRateMonitor()],
     )
+
+
+def build_checkpoints(chosen: TrainerConfig, folder: Path, **known: Any) -> Checkpoints:
+    """Says when a run writes checkpoints; what else is known goes to Checkpoints as it is."""
+    return Checkpoints(folder, every_steps=chosen.save_steps, every_minutes=chosen.save_minutes, **known)
 
 
 def build_evaluator(config: TrainConfig, callbacks: list[Callback]) -> Trainer:
@@ -259,18 +274,17 @@ def _computation(chosen: TrainerConfig, callbacks: list[Callback]) -> dict[str, 
     }
 
 
-def checkpoints(folder: Path) -> list[Callback]:
-    """Keeps checkpoints/best.ckpt, by validation mean IU, and checkpoints/last.ckpt, both at validations.
+def build_loggers(chosen: LoggerConfig, folder: Path, earlier: dict[str, Any] | None = None) -> list[Logger]:
+    """Builds metrics.csv and what was asked for beside it.
 
-    Two callbacks, because Lightning's save_last writes only when the best one improves.
+    Args:
+        chosen: the configuration.
+        folder: the run folder.
+        earlier: the checkpoint that the run goes on from; its W&B run is continued.
     """
-    keep = partial(ModelCheckpoint, folder / "checkpoints", auto_insert_metric_name=False, enable_version_counter=False)
-    return [keep("best", monitor="val/mean_iu", mode="max"), keep("last")]
-
-
-def build_loggers(chosen: LoggerConfig, folder: Path) -> list[Logger]:
-    """Builds metrics.csv and what was asked for beside it."""
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [Journal(folder / "metrics.csv")]
     if chosen.name == "wandb":
-        loggers.append(WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline))
+        version = earlier["progress"]["versions"].get(WandbLogger.__name__) if earlier else None
+        more: dict[str, Any] = {"version": version, "resume": "allow"} if version else {}
+        loggers.append(WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline, **more))
     return loggers

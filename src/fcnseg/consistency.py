@@ -19,6 +19,7 @@ from fcnseg.data.datamodule import BATCHINGS
 from fcnseg.data.leaks import COMPARISONS, OVERLAPS
 from fcnseg.data.transforms import AUGMENTS, transforms
 from fcnseg.fcn import FCN
+from fcnseg.guard import CHOICES as ON_NONFINITE
 from fcnseg.hardware import ACCELERATORS, PRECISIONS
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
@@ -54,6 +55,7 @@ def _check_choices(config: TrainConfig) -> None:
         ("logger.name", config.logger.name, LOGGERS),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
+        ("trainer.on_nonfinite", config.trainer.on_nonfinite, ON_NONFINITE),
         ("data.batching", config.data.batching, BATCHINGS),
         ("data.overlap", config.data.overlap, OVERLAPS),
         ("data.overlap_by", config.data.overlap_by, COMPARISONS),
@@ -76,6 +78,8 @@ def _check_numbers(config: TrainConfig) -> None:
         ("trainer.accumulate", trainer.accumulate, 1),
         ("trainer.log_every", trainer.log_every, 1),
         ("trainer.limit_val_batches", trainer.limit_val_batches, 1),
+        ("trainer.save_steps", trainer.save_steps, 1),
+        ("trainer.save_minutes", trainer.save_minutes, 0),
         ("trainer.clip", trainer.clip, 0),
         ("data.batch_size", data.batch_size, 1),
         ("data.workers", data.workers, 0),
@@ -150,12 +154,23 @@ def check_files(config: TrainConfig) -> None:
 
     Raises:
         FileNotFoundError: names the key and the path.
+        ValueError: the run to start from has not ended.
     """
     weights, start = config.backbone.weights, config.init_from
     if start is not None and start not in RELEASED and not Path(start).exists():
         raise FileNotFoundError(f"init_from: there is no checkpoint and no run folder {start}")
+    if start is not None and is_unfinished(Path(start)):
+        raise ValueError(
+            f"init_from={start} is a run that has not ended: let the same command finish it, or name the file that you "
+            f"mean, such as init_from={Path(start) / 'checkpoints' / 'last.ckpt'}"
+        )
     if start is None and weights not in (None, "none", "imagenet") and not Path(str(weights)).is_file():
         raise FileNotFoundError(f"backbone.weights: there is no weights file {weights}")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Says whether a folder holds a run without its results."""
+    return (folder / "config.yaml").exists() and not (folder / "results.json").exists()
 
 
 def check_processes(data: DataConfig, processes: int) -> None:

@@ -3,24 +3,29 @@
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
+from fcnseg.guard import NonFiniteError
+from fcnseg.interruption import Stop
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.results import split_remarks
 from fcnseg.task import SegmentationTask
@@ -38,19 +43,48 @@ def reported(folder: Path) -> Iterator[None]:
     """
     try:
         yield
+    except Stop as stop:
+        _say("[bold yellow]stopped:[/]", str(stop), stop)
+        _leave(stop.status)
     except (ValueError, OSError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         with suppress(OSError):
             folder.rmdir()
         # A loader worker sends its traceback along; the message is what follows it.
-        said = str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()
-        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/]", escape(said))
+        _say("[bold red]error:[/]", str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip(), error)
         if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the sweep goes on
-        sys.exit(1)
+        _leave(1)
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        _leave(1)
     finally:
         _close_wandb(failed=sys.exc_info()[0] is not None)
+
+
+def _say(title: str, text: str, error: Exception) -> None:
+    """Prints a last word; what all processes find alike is said by the first one only."""
+    alike = isinstance(error, Stop | FileExistsError) or isinstance(error.__cause__, NonFiniteError)
+    if not alike or getattr(rank_zero_only, "rank", 0) == 0:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(title, escape(text))
+
+
+def _is_one_of_several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process, at once where others run beside it: one that waits for them in vain would hang."""
+    if _is_one_of_several():
+        _close_wandb(failed=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _close_wandb(failed: bool) -> None:
@@ -70,20 +104,14 @@ def quiet_lightning() -> None:
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's rich bar, without a number of epochs, which a training by steps does not know."""
-
-    @property
-    def total_train_batches(self) -> int | float:
-        """Batches of this epoch, fewer where the training ends in it; Lightning forgets accumulation here."""
-        remaining = (self.trainer.max_steps - self.trainer.global_step) * self.trainer.accumulate_grad_batches
-        return min(self.trainer.num_training_batches, remaining)
+    """Lightning's rich bar, over all batches that the training has still to see."""
 
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}"
+        return "training"
 
 
-def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path) -> None:
-    """Says what is trained on what, by which recipe and where."""
+def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path, start: int = 0) -> None:
+    """Says what is trained on what, by which recipe, where, and from which step on."""
     description = task.model.describe()
     images = f"{len(data.train.source) if data.train else 0} training and {len(data.val.source)} validation images"
     changed = departures(config)
@@ -98,7 +126,7 @@ def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask
     console.print(
         f"recipe {recipe_label(config)}: {config.trainer.max_steps} steps; changed: {', '.join(changed) or 'nothing'}"
     )
-    console.print(f"run folder {folder}")
+    console.print(f"run folder {folder}" + (f", continued from step {start}" if start else ""))
 
 
 class Announcer(Callback):

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -86,6 +86,71 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         said = error.strerror or str(error)
         raise ValueError(f"{path} cannot be written ({said}): make room there, or choose another folder") from error
+
+
+def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file that is either complete or not there, whatever happens: beside it, synced, then renamed.
+
+    Args:
+        path: the file; what was there before stays until the new one is whole.
+        write: writes the content.
+
+    Raises:
+        ValueError: the disk is full, or refuses otherwise; nothing is left of the new file.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a loss of power, where the system can do that."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+@contextmanager
+def held(path: Path, refusal: str) -> Iterator[None]:
+    """Holds a lock file for as long as this process works, and removes it at the end; a killed process lets go of it.
+
+    Unlike that of ``exclusive`` the lock does not pass to processes that are forked, so that loader workers that
+    outlive a killed run for some seconds hold nothing up. Where the file system knows no locks, nothing is held.
+
+    Args:
+        path: the lock file.
+        refusal: what to say if another process holds it.
+
+    Raises:
+        ValueError: the file cannot be made.
+        FileExistsError: another process holds it.
+    """
+    with _opened(path) as file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise FileExistsError(refusal) from error
+        except (ImportError, OSError):
+            pass
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

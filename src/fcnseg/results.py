@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import ImageFiles
+from fcnseg.disk import write_durably
 from fcnseg.metrics import Scores
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.revision import code_version
@@ -21,7 +22,7 @@ SCHEMA_VERSION = 1
 
 NOT_HASHED = {
     "data": {"root", "images", "masks", "sbd_root", "cache", "workers"},
-    "trainer": {"accelerator", "devices", "progress", "log_every"},
+    "trainer": {"accelerator", "devices", "progress", "log_every", "save_steps", "save_minutes", "on_nonfinite"},
     "logger": None,
     "experiment": None,
 }
@@ -58,6 +59,11 @@ def config_hash(config: Mapping[str, Any]) -> str:
     Args:
         config: plain containers. Of a weights file only the name counts, of init_from only whether it is given.
     """
+    return hashlib.sha256(json.dumps(hashed(config), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def hashed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what changes the results of a resolved configuration, as config_hash sees it."""
     kept = {}
     for key, value in config.items():
         without = NOT_HASHED.get(key, set())
@@ -65,7 +71,22 @@ def config_hash(config: Mapping[str, Any]) -> str:
             kept[key] = {k: v for k, v in value.items() if k not in without} if isinstance(value, Mapping) else value
     kept["backbone"]["weights"] = Path(kept["backbone"]["weights"] or "none").name
     kept["init_from"] = kept["init_from"] is not None
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return kept
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Says in which keys two resolved configurations differ that change the results."""
+    first, second = (dict(_flat(hashed(config))) for config in (before, now))
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return [f"{key}={first.get(key)} then, {second.get(key)} now" for key in keys]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def provenance(data: SegmentationData, device: str) -> dict[str, Any]:
@@ -95,9 +116,8 @@ def split_remarks(data: SegmentationData) -> dict[str, dict[str, int]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file that is either complete or not there."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    unfinished.replace(path)
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_durably(path, lambda file: file.write(text.encode()))
 
 
 def identity(config: TrainConfig, weights_from: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fcnseg.data.jitter import jittered
 from fcnseg.fcn import FCN
+from fcnseg.guard import Guard
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.metrics import ConfusionMatrix, MeanLoss, Scores
 from fcnseg.shapes import Batch
@@ -42,7 +43,8 @@ class SegmentationTask(LightningModule):
 
     Attributes:
         model: the net.
-        validations: all so far, the last one last.
+        validations: all so far, the last one last; of those before a resumption only the best and the last.
+        guard: watches that losses and gradients are finite.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SegmentationTask(LightningModule):
         record: dict[str, Any] | None = None,
         padded: bool = False,
         seed: int = 0,
+        guard: Guard | None = None,
         compiled: bool = False,
     ) -> None:
         """Takes finished parts.
@@ -64,6 +67,7 @@ class SegmentationTask(LightningModule):
             record: plain containers that checkpoints carry, enough to build all this again.
             padded: whether batches hold images padded to one size.
             seed: of dropout.
+            guard: what happens to steps that are not finite; None stops at them.
             compiled: whether the training's forward pass is compiled, anew for each size of images.
         """
         super().__init__()
@@ -73,11 +77,13 @@ class SegmentationTask(LightningModule):
         self.record = record or {}
         self.padded = padded
         self.seed = seed
+        self.guard = guard or Guard()
         self.training_scores = torch.compile(model.scores, dynamic=False) if compiled else model.scores
         self.confusion = ConfusionMatrix(model.num_classes, loss.void)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validations: list[Validation] = []
         self._step_weight: Tensor | None = None
+        self._gradient_norm = torch.zeros(())
         self._logged_step = 0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -86,8 +92,8 @@ class SegmentationTask(LightningModule):
         return logits
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Makes dropout a function of seed, epoch, batch and rank, whatever came before."""
-        key = [self.seed, self.trainer.current_epoch, batch_index, self.trainer.global_rank]
+        """Makes dropout a function of seed, rank and the batch's number in the whole training."""
+        key = [self.seed, self.trainer.fit_loop.total_batch_idx, self.trainer.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -96,12 +102,18 @@ class SegmentationTask(LightningModule):
         scores = self.training_scores(images, batch.sizes if self.padded else None)
         loss = self.loss(scores, self.model.upsample, batch.targets)
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
-        self.train_loss.update(loss.total.detach(), loss.weight)
+        self.train_loss.update(*self.guard.saw(loss.total, loss.weight, batch.names))
         total: Tensor = loss.total
         return total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turns the accumulated gradient of sums into that of the step's loss.
+        """Turns the accumulated gradient of sums into that of the step's loss, and has it judged."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._scale_gradients([parameter.grad for parameter in parameters if parameter.grad is not None])
+        self._gradient_norm = self.guard.judge(self.trainer, parameters)
+
+    def _scale_gradients(self, gradients: list[Tensor]) -> None:
+        """Divides by the step's weight.
 
         Lightning has divided by the number of accumulated batches and, with several processes, by their number.
         """
@@ -116,7 +128,6 @@ class SegmentationTask(LightningModule):
         else:
             total = self.trainer.strategy.reduce(weight, reduce_op="sum")
             scale = factor / torch.as_tensor(total).clamp(min=1)
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         for gradient in gradients:
             gradient.mul_(scale.to(gradient.dtype))
 
@@ -125,14 +136,18 @@ class SegmentationTask(LightningModule):
         step, every = self.trainer.global_step, self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         finished = step >= self.trainer.max_steps > 0
         if step > self._logged_step and (step % every == 0 or finished):
+            self.guard.raise_if_bad(self.trainer)
             self.log("train/loss", self.train_loss.compute(), prog_bar=True)
+            self.log("train/grad_norm", self._gradient_norm)
             self.train_loss.reset()
             self._logged_step = step
         if finished:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Adds the batch to the confusion matrix and the loss."""
+        """Adds the batch to the confusion matrix and the loss; where images run short a process has an empty one."""
+        if not len(batch.images):
+            return
         scores = self.model.scores(batch.images, batch.sizes if self.padded else None)
         loss = self.loss(scores, self.model.upsample, batch.targets)
         self.val_loss.update(loss.total, loss.weight)
@@ -147,6 +162,11 @@ class SegmentationTask(LightningModule):
         self.log_dict({"val/mean_acc": scores.mean_acc, "val/fw_iu": scores.fw_iu, "val/loss": loss})
         self.confusion.reset()
         self.val_loss.reset()
+
+    @property
+    def best(self) -> Validation:
+        """The first of the validations with the highest mean IU."""
+        return max(self.validations, key=lambda found: float(np.nan_to_num(found.scores.mean_iu, nan=-1.0)))
 
     def _validation(self, scores: Scores, loss: float) -> Validation:
         """Reads the counts of all processes, which are summed only inside this context."""
@@ -164,3 +184,29 @@ class SegmentationTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the net again, as plain containers."""
         checkpoint["fcnseg"] = self.record
+
+    def progress(self) -> dict[str, Any]:
+        """Returns what a later process needs besides tensors in order to go on, as plain containers.
+
+        All processes call this together: each has added up a loss of its own since the last entry.
+        """
+        losses = self.all_gather(torch.stack([self.train_loss.total, self.train_loss.weight]))
+        kept = self.validations[-1:]
+        if kept and self.best is not kept[0]:
+            kept = [self.best, *kept]
+        return {
+            "validations": [vars(found) | {"scores": tuple(found.scores)} for found in kept],
+            "losses": torch.as_tensor(losses).reshape(-1, 2).cpu(),
+            "logged_step": self._logged_step,
+            "skipped": self.guard.skipped,
+        }
+
+    def resume(self, progress: dict[str, Any], rank: int) -> None:
+        """Goes on from what an earlier process returned as its progress."""
+        plain = progress["validations"]
+        self.validations = [Validation(**(each | {"scores": Scores(*each["scores"])})) for each in plain]
+        losses: Tensor = progress["losses"]
+        if self.trainer.world_size != len(losses):  # other devices than before: the sum is the same, but for rounding
+            losses = torch.cat([losses.sum(0, keepdim=True), torch.zeros(self.trainer.world_size - 1, 2).double()])
+        self.train_loss.total, self.train_loss.weight = losses[rank].to(self.device).unbind()
+        self._logged_step, self.guard.skipped = progress["logged_step"], progress["skipped"]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fcnseg.config import CONF_DIR, TrainConfig, register, resolved
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fcnseg.data.datamodule import SegmentationData
+    from fcnseg.interruption import Interruption
     from fcnseg.task import SegmentationTask
 
 register()
@@ -32,7 +33,7 @@ def main(config: DictConfig) -> float | None:
 
 
 def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
-    """Trains, validates the last weights and writes the run folder.
+    """Trains, validates the last weights and writes the run folder; goes on where a killed run left off.
 
     Args:
         config: everything there is to say.
@@ -42,75 +43,88 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
         What results.json holds; empty in processes other than the first.
 
     Raises:
-        FileExistsError: the folder holds a run already.
+        FileExistsError: the folder holds another run or a finished one, or another process works in it.
         FileNotFoundError, ValueError: as consistency.check and build.
+        RunError: the run failed; says why, and what is left.
+        Stop: the run was asked to end, and can be continued.
     """
-    import time
+    import os
+    from dataclasses import asdict
 
+    from fcnseg.consistency import check, check_files
+    from fcnseg.console import quiet_lightning, warn
+    from fcnseg.interruption import Interruption
+    from fcnseg.runfolder import claimed
+    from fcnseg.secrets import check_secrets
+
+    quiet_lightning()
+    check_secrets(asdict(config), os.environ)
+    check(config)
+    check_files(config)
+    with claimed(folder, config, warn) as earlier, Interruption() as interruption:
+        return fit(config, folder, earlier, interruption)
+
+
+def fit(
+    config: TrainConfig, folder: "Path", earlier: dict[str, Any] | None, interruption: "Interruption"
+) -> dict[str, Any]:
+    """Does what train promises, in a folder that is this process's own.
+
+    Args:
+        config: everything there is to say.
+        folder: the run's.
+        earlier: the checkpoint to go on from, if any.
+        interruption: tells whether the run was asked to end.
+    """
     from lightning.pytorch import seed_everything
 
     from fcnseg import build
-    from fcnseg.consistency import check, check_files, check_processes
-    from fcnseg.console import announce, callbacks, quiet_lightning
+    from fcnseg.consistency import check_processes
+    from fcnseg.console import announce, callbacks
     from fcnseg.results import identity, provenance
+    from fcnseg.runfolder import check_identity, write_config
+    from fcnseg.trouble import Witness, explained
 
-    quiet_lightning()
-    check(config)
-    check_files(config)
-    refuse_used(folder)
     seed_everything(config.seed, workers=True, verbose=False)
-    trainer = build.build_trainer(config, folder, callbacks(config.trainer.progress))
+    checkpoints = build.build_checkpoints(config.trainer, folder, earlier=earlier, interruption=interruption)
+    shown = [*callbacks(config.trainer.progress), witness := Witness()]
+    trainer = build.build_trainer(config, folder, shown, checkpoints)
     check_processes(config.data, trainer.world_size)
     data = build.build_data(config)
     task = build.build_task(config, data.val.source)
     origin = identity(config, task.record["weights_from"]) | provenance(data, str(trainer.strategy.root_device))
+    checkpoints.identity = check_identity(earlier, {"data_fingerprint": origin["data_fingerprint"]}, folder)
     if trainer.is_global_zero:
-        announce(config, data, task, folder)
-        OmegaConf.save(OmegaConf.structured(config), folder / "config.yaml")
-    start = time.monotonic()
-    trainer.fit(task, data)
+        announce(config, data, task, folder, earlier["global_step"] if earlier else 0)
+        write_config(folder, config)
+    with explained(folder, config, trainer, witness):
+        trainer.fit(task, data)
     if not trainer.is_global_zero:
         return {}
-    content = origin | results(task, data.val.source.classes) | {"seconds": round(time.monotonic() - start, 1)}
+    content = origin | results(task, data.val.source.classes)
+    content |= {"skipped_steps": task.guard.skipped, "seconds": round(checkpoints.seconds(), 1)}
     finish(content, task, data, folder)
     return content
-
-
-def refuse_used(folder: "Path") -> None:
-    """Refuses a folder that holds a run, so that nothing is lost.
-
-    Raises:
-        FileExistsError: names the folder and the key.
-    """
-    import os
-
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0 and any(
-        (folder / name).exists() for name in ("config.yaml", "checkpoints")
-    ):
-        raise FileExistsError(
-            f"{folder} already holds a run: choose another folder with hydra.run.dir=DIR, or move it away"
-        )
 
 
 def results(task: "SegmentationTask", classes: tuple[str, ...]) -> dict[str, Any]:
     """Collects the scores of the last weights, and the best ones apart, as results.json names them."""
     from fcnseg.results import score_fields, validation_fields
 
-    best = max(task.validations, key=lambda validation: validation.scores.mean_iu)
-    scores = validation_fields(task.validations[-1], classes)
+    best, scores = task.best, validation_fields(task.validations[-1], classes)
     return scores | {"best": score_fields(best.scores, classes) | {"steps": best.step}}
 
 
 def finish(content: dict[str, Any], task: "SegmentationTask", data: "SegmentationData", folder: "Path") -> None:
     """Writes results.json and the pictures, and shows both."""
     from fcnseg.console import show_scores
+    from fcnseg.disk import write_durably
     from fcnseg.results import write_json
     from fcnseg.visualize import prediction_grid
 
-    write_json(folder / "results.json", content)
-    (folder / "predictions").mkdir(exist_ok=True)
-    picture = folder / "predictions" / "grid.png"
-    prediction_grid(task.model, data.val).save(picture)
+    picture, grid = folder / "predictions" / "grid.png", prediction_grid(task.model, data.val)
+    write_durably(picture, lambda file: grid.save(file, "PNG"))
+    write_json(folder / "results.json", content)  # the last, because from here on the run counts as finished
     show_scores(content, folder, picture)
 
 

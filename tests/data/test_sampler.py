@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcnseg.data.sampler import TrainBatches, ValidationImages
+from fcnseg.data.sampler import Stream, TrainBatches, ValidationImages
 
 many = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -157,6 +157,31 @@ def test_a_set_smaller_than_a_batch_is_repeated_with_other_turns(count, batch_si
 @given(count=st.integers(0, 200), world_size=st.integers(1, 9))
 def test_every_validation_image_is_read_exactly_once(count, world_size):
     shares = [ValidationImages(count, rank, world_size) for rank in range(world_size)]
-    assert sorted(draw.index for share in shares for draw in share) == list(range(count))
+    assert sorted(draw.index for share in shares for batch in share for draw in batch) == list(range(count))
     assert [len(list(share)) for share in shares] == [len(share) for share in shares]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert all(len(batch) == 1 or list(share) == [[]] for share in shares for batch in share)
+
+
+def test_a_training_is_its_epochs_one_after_the_other():
+    epochs = TrainBatches(10, 4, 3)
+    whole = list(Stream(epochs, 7))
+    assert whole == [batch for epoch in range(4) for batch in epochs.of_epoch(epoch)][:7]
+    assert len(Stream(epochs, 7)) == 7
+
+
+@many
+@given(
+    start=st.integers(0, 40),
+    replacement=st.booleans(),
+    accumulate=st.integers(1, 5),
+    sized=st.booleans(),
+    world_size=st.sampled_from([1, 2]),
+)
+def test_a_training_can_go_on_from_any_batch(start, replacement, accumulate, sized, world_size):
+    options = {"replacement": replacement, "accumulate": accumulate, "world_size": world_size}
+    epochs = TrainBatches(9, 2, 1, sizes=two_sizes(9) if sized else None, **options)
+    whole, rest = Stream(epochs, 50), Stream(epochs, 50, start)
+    assert list(rest) == list(whole)[start:]
+    assert len(rest) == 50 - start
+    assert [rest.epoch(number) for number in range(start, 50)] == [batch[0].epoch for batch in rest]

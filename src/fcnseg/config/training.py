@@ -85,6 +85,12 @@ class TrainerConfig:
     """Number of processes, a list of GPUs, or auto for all of them."""
     log_every: int = 10
     """Steps between entries of the training loss."""
+    save_steps: int | None = None
+    """Steps between checkpoints, besides those that each validation writes."""
+    save_minutes: float | None = 10.0
+    """Minutes between checkpoints, counted from the last one."""
+    on_nonfinite: str = "stop"
+    """stop, or skip: what happens at a loss or gradient that is infinite or not a number."""
     progress: bool = True
     """Show a progress bar."""
 

@@ -1,16 +1,17 @@
 """The LightningDataModule: sources, transforms and samplers put together."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
-from fcnseg.data.dataset import Sample, SegmentationDataset, collate
-from fcnseg.data.sampler import TrainBatches, ValidationImages
+from fcnseg.data.dataset import Draw, Sample, SegmentationDataset, collate
+from fcnseg.data.sampler import Stream, TrainBatches, ValidationImages
+from fcnseg.shapes import Batch
 
 BATCHINGS = ("crop", "whole", "groups", "pad")
 """What data.batching may say."""
@@ -66,13 +67,23 @@ class SegmentationData(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Returns the loader of this process's share of the training batches."""
-        if self.train is None:
-            raise RuntimeError("this data module was built for evaluation: it has no training set")
-        source = self.train.source
+        """Returns the loader of this process's share of the batches that the training has still to see.
+
+        Without a trainer it is that of one epoch, chosen with batch_sampler.set_epoch.
+        """
+        train, epochs = self._training(), self.epochs()
+        if self.trainer is None:
+            return self._loader(train, epochs)
+        step, last = self.trainer.global_step, self.trainer.max_steps
+        start = min(step, last - 1) * self.accumulate  # the trainer asks for a batch even where it will train no more
+        return self._loader(train, Stream(epochs, last * self.accumulate, start))
+
+    def epochs(self) -> TrainBatches:
+        """Returns this process's share of the training batches, epoch by epoch."""
+        source = self._training().source
         sizes = [source.size(index) for index in range(len(source))] if self.batching == "groups" else None
         rank, world_size = self._ranks()
-        batches = TrainBatches(
+        return TrainBatches(
             len(source),
             self.batch_size,
             self.seed,
@@ -82,33 +93,41 @@ class SegmentationData(LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        return self._loader(self.train, batch_sampler=batches)
+
+    def _training(self) -> SegmentationDataset:
+        if self.train is None:
+            raise RuntimeError("this data module was built for evaluation: it has no training set")
+        return self.train
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Returns the loader of this process's share of the validation images.
-
-        Raises:
-            ValueError: there are fewer images than processes.
-        """
+        """Returns the loader of this process's share of the validation images."""
         rank, world_size = self._ranks()
-        if len(self.val) < world_size:
-            raise ValueError(
-                f"{len(self.val)} validation images are too few for {world_size} processes: set "
-                f"trainer.devices={len(self.val)} or fewer"
-            )
-        images = ValidationImages(len(self.val), rank, world_size)
-        return self._loader(self.val, sampler=images, batch_size=1)
+        return self._loader(self.val, ValidationImages(len(self.val), rank, world_size))
 
-    def _loader(self, dataset: SegmentationDataset, **sampling: Any) -> DataLoader[Sample]:
+    def _loader(self, dataset: SegmentationDataset, batches: Sampler[list[Draw]]) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
+            batch_sampler=batches,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=settle,
-            collate_fn=partial(collate, void=dataset.source.void, pad=self.batching == "pad"),
-            **sampling,
+            collate_fn=partial(_collated, void=dataset.source.void, pad=self.batching == "pad"),
         )
+
+
+def _collated(samples: Sequence[Sample], void: int, pad: bool) -> Batch:
+    """Makes a batch, also of no image at all: a process may have none to validate."""
+    if samples:
+        return collate(samples, void, pad)
+    nothing = torch.zeros(0, dtype=torch.uint8)
+    return Batch(
+        images=nothing.view(0, 3, 1, 1),
+        targets=nothing.view(0, 1, 1),
+        sizes=nothing.view(0, 2),
+        indices=nothing,
+        names=[],
+    )
 
 
 def settle(worker: int = 0) -> None:

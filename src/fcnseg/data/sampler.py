@@ -1,7 +1,10 @@
 """Which images make which batch: a function of (seed, epoch) alone, sliced by rank."""
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count as counting
+from itertools import islice
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -35,7 +38,7 @@ class TrainBatches(Sampler[list[Draw]]):
             batch_size: images per batch over all processes.
             seed: of the order.
             replacement: draw images independently, as the release does, or each once an epoch.
-            accumulate: batches per step; an epoch that holds a step at all ends with a full one.
+            accumulate: batches per step; no step goes from one epoch to the next, unless an epoch is shorter than it.
             sizes: height and width of each image; given, a batch holds images of one size only.
             rank: this process.
             world_size: number of processes.
@@ -62,19 +65,22 @@ class TrainBatches(Sampler[list[Draw]]):
 
     def __len__(self) -> int:
         """Number of batches in this epoch."""
-        return len(self._batches())
+        return len(self._batches(self.epoch))
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yields this process's slice of every batch."""
-        for batch in self._batches():
-            yield batch[self.rank :: self.world_size]
+        return self.of_epoch(self.epoch)
 
-    def _batches(self) -> list[list[Draw]]:
-        generator = np.random.default_rng([self.seed, self.epoch])
+    def of_epoch(self, epoch: int) -> Iterator[list[Draw]]:
+        """Yields this process's slice of every batch of an epoch."""
+        return (batch[self.rank :: self.world_size] for batch in self._batches(epoch))
+
+    def _batches(self, epoch: int) -> list[list[Draw]]:
+        generator = np.random.default_rng([self.seed, epoch])
         order = (
             generator.integers(self.count, size=self.count) if self.replacement else generator.permutation(self.count)
         )
-        draws = [Draw(int(index), self.epoch, turn) for turn, index in enumerate(order)]
+        draws = [Draw(int(index), epoch, turn) for turn, index in enumerate(order)]
         if self.sizes is None:
             return self._whole_steps(self._whole_batches(draws))
         groups: dict[tuple[int, int], list[Draw]] = {}
@@ -84,7 +90,7 @@ class TrainBatches(Sampler[list[Draw]]):
         return self._whole_steps([batches[index] for index in generator.permutation(len(batches))])
 
     def _whole_steps(self, batches: list[list[Draw]]) -> list[list[Draw]]:
-        """Drops the batches of a step that the epoch cannot fill, because the trainer steps at an epoch's end."""
+        """Drops the batches of a step that the epoch cannot fill, unless it holds no whole step at all."""
         return batches[: len(batches) - len(batches) % self.accumulate] or batches
 
     def _whole_batches(self, draws: list[Draw]) -> list[list[Draw]]:
@@ -106,17 +112,52 @@ class TrainBatches(Sampler[list[Draw]]):
             yield batch + [replace(batch[i % len(batch)], turn=self.count + start + i) for i in range(missing)]
 
 
-class ValidationImages(Sampler[Draw]):
-    """Every image exactly once over all processes, in order; none is repeated to make the shares even."""
+class Stream(Sampler[list[Draw]]):
+    """The batches of a whole training, epoch after epoch, from any one of them on.
+
+    For the trainer this is a single epoch, so that its position is the number of the batch and nothing else.
+    """
+
+    def __init__(self, epochs: TrainBatches, stop: int, start: int = 0) -> None:
+        """Describes the batches from number start to before number stop, both counted from the training's first."""
+        self.epochs, self.start, self.stop = epochs, start, stop
+        self._ends: list[int] = []
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return max(0, self.stop - self.start)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yields this process's slice of every batch."""
+        return islice(self._all(), self.start, self.stop)
+
+    def _all(self) -> Iterator[list[Draw]]:
+        self._ends, number = [], 0
+        for epoch in counting():
+            batches = list(self.epochs.of_epoch(epoch))
+            number += len(batches)
+            self._ends.append(number)
+            yield from batches
+
+    def epoch(self, number: int) -> int:
+        """Returns the epoch of a batch that was yielded."""
+        return bisect(self._ends, number)
+
+
+class ValidationImages(Sampler[list[Draw]]):
+    """Every image exactly once over all processes, in order, each a batch; none is repeated to make the shares even.
+
+    A process without any image gets one empty batch, so that it takes part in adding up what all have counted.
+    """
 
     def __init__(self, count: int, rank: int = 0, world_size: int = 1) -> None:
         """Describes this process's share."""
         self.share = range(rank, count, world_size)
 
     def __len__(self) -> int:
-        """Number of images of this process."""
-        return len(self.share)
+        """Number of batches of this process."""
+        return max(1, len(self.share))
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         """Yields this process's images."""
-        return (Draw(index) for index in self.share)
+        return ([Draw(index)] for index in self.share) if self.share else iter([[]])

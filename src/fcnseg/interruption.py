@@ -1,0 +1,59 @@
+"""Signals: the first one asks a run to save and end, a second Ctrl-C ends it at once."""
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+INTERRUPTED = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
+"""Signals that end a run, with its exit status; Slurm warns with SIGUSR1 before the time is over."""
+
+
+class Stop(Exception):  # noqa: N818
+    """A run ends because it was asked to.
+
+    Attributes:
+        status: the exit status.
+        step: optimiser steps that the last checkpoint has seen.
+    """
+
+    def __init__(self, status: int, step: int) -> None:
+        """Keeps both."""
+        super().__init__(f"stopped at step {step}: the same command continues from there")
+        self.status, self.step = status, step
+
+
+class Interruption:
+    """Remembers the signal that asked the run to end, while the context is open.
+
+    Attributes:
+        signal: its number; 0 if none came.
+    """
+
+    def __init__(self) -> None:
+        """No signal came yet."""
+        self.signal = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        """Starts to listen, in the main thread only, as Python asks for."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in INTERRUPTED}
+            self.listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Gives the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals back from whoever put a handler of its own before this one."""
+        for number in self._before:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT == self.signal:
+            os._exit(INTERRUPTED[signal.SIGINT])
+        self.signal = number

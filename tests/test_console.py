@@ -1,0 +1,58 @@
+"""The last words of a run, and its exit status."""
+
+import pytest
+from lightning.pytorch.utilities import rank_zero_only
+
+from fcnseg import console
+from fcnseg.console import reported
+from fcnseg.guard import NonFiniteError
+from fcnseg.interruption import Stop
+from fcnseg.trouble import RunError
+from runs import said
+
+
+def last_words(folder, capsys, error, cause=None):
+    with pytest.raises(SystemExit) as ended, reported(folder):
+        raise error from cause
+    return ended.value.code, said(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("status", [143, 130])
+def test_a_run_that_was_asked_to_end_says_where_it_is_and_ends_with_the_status(tmp_path, capsys, status):
+    words = "stopped: stopped at step 7: the same command continues from there"
+    assert last_words(tmp_path, capsys, Stop(status, 7)) == (status, words)
+
+
+def test_what_the_user_can_mend_is_one_line_and_status_1(tmp_path, capsys):
+    assert last_words(tmp_path, capsys, RunError("the disk is full: make room")) == (
+        1,
+        "error: the disk is full: make room",
+    )
+
+
+def test_what_all_processes_find_is_said_by_the_first_one_alone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert last_words(tmp_path, capsys, Stop(143, 7)) == (143, "")
+    assert last_words(tmp_path, capsys, RunError("not finite"), NonFiniteError()) == (1, "")
+    assert last_words(tmp_path, capsys, RunError("image a")) == (1, "error: image a")
+
+
+@pytest.mark.parametrize("error", [Stop(143, 7), RunError("no"), RuntimeError("nobody foresaw this")])
+def test_one_of_several_processes_ends_at_once(tmp_path, capsys, monkeypatch, error):
+    """At the end of the interpreter it would wait for the others."""
+
+    class EndedError(BaseException):
+        pass
+
+    def leave(status):
+        raise EndedError(status)
+
+    monkeypatch.setattr(console, "_is_one_of_several", lambda: True)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(EndedError, match="143" if isinstance(error, Stop) else "1"), reported(tmp_path):
+        raise error
+
+
+def test_alone_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path):
+    with pytest.raises(RuntimeError, match="foresaw"), reported(tmp_path):
+        raise RuntimeError("nobody foresaw this")

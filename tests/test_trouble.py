@@ -1,0 +1,145 @@
+"""What goes wrong is said in one line, with what is left and what to do."""
+
+import errno
+import resource
+
+import pytest
+import torch
+from lightning.pytorch.loggers.logger import Logger
+
+from fcnseg import build
+from fcnseg.resumption import Checkpoints
+from fcnseg.task import SegmentationTask
+from fcnseg.trouble import RunError, left, words
+from runs import SMALL, composed, outcome, trained, unequal
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+RUN = (*SMALL, "trainer.max_steps=3", "trainer.val_every=3", "trainer.save_steps=1")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid 4711) is killed by signal: Killed. "),
+            "a loader worker (process 4711) was killed, most likely because memory ran out: set data.workers=2",
+        ),
+        (RuntimeError("DataLoader worker (pid(s) 17, 18) exited unexpectedly"), "a loader worker (process 17, 18) was"),
+        (
+            RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error. It is possible that dataloader's"),
+            "too little shared memory",
+        ),
+        (
+            RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"),
+            "set data.workers=0, or give the container more",
+        ),
+        (
+            RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer"),
+            "another process of this run has",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (ValueError("Caught ValueError in worker.\nTraceback\nValueError: a.jpg is cut off"), "a.jpg is cut off"),
+    ],
+)
+def test_known_errors_are_put_into_words(error, said):
+    found = words(error, composed("data.workers=4"))
+    assert said in found
+    assert "Traceback" not in found
+
+
+def test_errors_that_nobody_foresaw_keep_their_traceback():
+    assert words(RuntimeError("shape mismatch"), composed()) is None
+    assert words(TypeError("no"), composed()) is None
+
+
+def test_out_of_memory_tells_the_need_the_sizes_and_three_ways_out():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.34 GiB. GPU 0 has ...")
+    said = words(error, composed("data.batch_size=8", "data.crop=400"), (8, 3, 400, 400))
+    assert "too small for 8 images of 400x400 at once" in said
+    assert "2.34 GiB was asked for" in said
+    assert said.endswith(
+        "Any of these needs less: trainer.precision=bf16-mixed, or data.batch_size=4 trainer.accumulate=2, or "
+        "data.crop=300"
+    )
+    whole = words(error, composed("trainer.precision=bf16-mixed", "data.crop=null"), (1, 3, 375, 500))
+    assert whole.endswith("data.image_side=375, or backbone.padding=same, or model.train=head")
+
+
+def test_what_is_left_names_the_checkpoint_that_is_there(tmp_path):
+    assert "There is no checkpoint yet" in left(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "previous.ckpt").touch()
+    assert "previous.ckpt" in left(tmp_path)
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert "last.ckpt" in left(tmp_path)
+
+
+# ---- in a training: the run stops in one line, and goes on to the same bits
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    trained(folder, *RUN)
+    return outcome(folder)
+
+
+def test_a_full_disk_while_a_checkpoint_is_written(tmp_path, monkeypatch, whole):
+    """A limit on the size of files stands for the full disk: the kernel refuses in the middle of the file."""
+    before, original = resource.getrlimit(resource.RLIMIT_FSIZE), Checkpoints._write
+
+    def limited(self, trainer):
+        if trainer.global_step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+        original(self, trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_write", limited)
+        try:
+            with pytest.raises(RunError, match=r"last\.ckpt cannot be written \(File too large\): make room") as error:
+                trained(tmp_path, *RUN)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "is whole; the same command goes on from there" in str(error.value)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 1
+    trained(tmp_path, *RUN)
+    assert unequal(outcome(tmp_path), whole) == []
+
+
+class FullLogger(Logger):
+    """Stands for W&B on a full disk."""
+
+    name, version = "full", "0"
+
+    def log_hyperparams(self, *arguments, **options):
+        pass
+
+    def log_metrics(self, metrics, step):
+        if step == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_while_wandb_writes(tmp_path, monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        original = build.build_loggers
+        patch.setattr(build, "build_loggers", lambda *arguments: [*original(*arguments), FullLogger()])
+        with pytest.raises(RunError, match=r"the disk is full .*No space left on device.* make room"):
+            trained(tmp_path, *RUN)
+    trained(tmp_path, *RUN)
+    assert (
+        unequal(outcome(tmp_path), whole | {"last": outcome(tmp_path)["last"], "best": outcome(tmp_path)["best"]}) == []
+    )
+
+
+def test_a_gpu_without_memory(tmp_path, monkeypatch):
+    def full(self, batch, batch_index):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(SegmentationTask, "training_step", full)
+    with pytest.raises(
+        RunError, match=r"memory is too small for 2 images of 32x32 at once: .* 20\.00 MiB was asked for"
+    ):
+        trained(tmp_path, *RUN)
