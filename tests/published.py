@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fcnseg.fcn import bilinear_kernel
+from fcnseg.upsampling import bilinear_kernel
 from fcnseg.weights.nets import FCN32S
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from fcnseg.fcn import bilinear_kernel
 from fcnseg.geometry import IMAGE, Grid, bilinear_kernel_size
+from fcnseg.upsampling import bilinear_kernel
 
 CONV = (3, 1, 1)
 POOL = (2, 2, 0)

@@ -239,7 +239,9 @@ def test_a_grey_image_gives_what_its_colour_copy_gives(state, tmp_path):
     image = torch.randint(0, 256, (1, 1, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         for stride, feature in colour(image.expand(-1, 3, -1, -1)).items():
-            torch.testing.assert_close(grey(image)[stride].tensor, feature.tensor, rtol=1e-4, atol=1e-3)
+            torch.testing.assert_close(
+                grey(image)[stride].tensor, feature.tensor, rtol=1e-4, atol=5e-3
+            )  # of values up to hundreds
 
 
 def test_weights_of_as_many_channels_are_taken_as_they_are(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcnseg.fcn import AT_ONCE_SCALES, FCN, bilinear_kernel
+from fcnseg.fcn import AT_ONCE_SCALES, FCN
+from fcnseg.upsampling import bilinear_kernel
 from fcnseg.weights.caffe import load_blobs
 from fcnseg.weights.slots import FINAL_UPSCORES, is_bilinear, slots
 

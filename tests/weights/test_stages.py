@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fcnseg.fcn import FCN, bilinear_kernel
+from fcnseg.fcn import FCN
 from fcnseg.geometry import Grid
+from fcnseg.upsampling import bilinear_kernel
 from fcnseg.weights.normalization import CAFFE, TORCHVISION
 from fcnseg.weights.stages import (
     Stage,

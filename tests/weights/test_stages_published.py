@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 
 from caffemodels import write_caffemodel
 from fcnseg.convert import convert
-from fcnseg.fcn import AT_ONCE_SCALES, FCN, bilinear_kernel
+from fcnseg.fcn import AT_ONCE_SCALES, FCN
+from fcnseg.upsampling import bilinear_kernel
 from fcnseg.weights.nets import PYTORCH_FCN_MEAN
 from fcnseg.weights.normalization import CAFFE
 from fcnseg.weights.stages import published_file, start_from_published

@@ -118,16 +118,13 @@ class Backbone(nn.Module):
         first, *others = self.make_layers(padding, dropout)
         self.layers: tuple[Layer, ...] = (replace(cast(Conv, first), inputs=in_channels), *others)
         for layer in named_layers(self.layers):
-            module = layer.module()
-            if isinstance(module, Convolution):
-                module.direct = padding_mode == "plain"
-            self.add_module(layer.name, module)
+            self.add_module(layer.name, layer.module())
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.empty(0), persistent=False)
         self.register_buffer("std", torch.empty(0), persistent=False)
         self.normalize_with(normalization or self.normalization_default)
-        self._initialise()
+        self._initialise(direct=padding_mode == "plain")
         self.train()
 
     @classmethod
@@ -274,8 +271,10 @@ class Backbone(nn.Module):
                     tensor = functional.relu(tensor, inplace=True)
         return tensor
 
-    def _initialise(self) -> None:
+    def _initialise(self, direct: bool) -> None:
         for module in self.modules():
+            if isinstance(module, Convolution):
+                module.direct = direct
             if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:

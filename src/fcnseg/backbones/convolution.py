@@ -14,6 +14,12 @@ from torch.nn import functional
 NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2" and torch._nnpack_available()
 """Whether this processor lacks AVX-512. Asking for NNPACK also makes it ready: without that, its operator fails."""
 
+BAND_BYTES = 2**24
+"""Memory of the rows that are transformed at a time."""
+
+TILE = 6
+"""Rows and columns of a map that one transform gives."""
+
 LEAST_CHANNELS = 16
 """Below, the transforms cost more than the sums that they save."""
 
@@ -94,10 +100,22 @@ class Winograd(torch.autograd.Function):
 
 
 def _transformed(input: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-    # One by one: of several images NNPACK computes each more slowly than alone.
-    weight = weight.contiguous()
-    images = [
-        torch.ops.aten._nnpack_spatial_convolution(image[None], weight, bias, padding, [1, 1])
-        for image in input.contiguous()
-    ]
-    return torch.cat(images) if len(images) > 1 else images[0]
+    """Convolves by NNPACK, an image at a time, because it is slower with several, and large maps in bands of rows.
+
+    The transforms of a map take three to four times its memory, those of a band that share of it.
+    """
+    count, channels, height, width = input.shape
+    rows, columns = (side + 2 * pad - 2 for side, pad in zip((height, width), padding, strict=True))
+    weight, result = weight.contiguous(), input.new_empty(count, len(weight), rows, columns)
+    band = max(1, BAND_BYTES // (4 * channels * width * TILE)) * TILE
+    for image, place in zip(input, result, strict=True):
+        for first in range(0, rows, band):
+            last = min(rows, first + band)
+            above, below = first - padding[0], last - padding[0] + 2  # the rows that these see, some beyond the image
+            seen = image[None, :, max(0, above) : min(height, below)]
+            margins = (0, 0, max(0, -above), max(0, below - height))
+            seen = functional.pad(seen, margins) if any(margins) else seen.contiguous()
+            place[:, first:last] = torch.ops.aten._nnpack_spatial_convolution(
+                seen, weight, bias, (0, padding[1]), [1, 1]
+            )[0]
+    return result

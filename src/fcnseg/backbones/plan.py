@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import cast
 
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap, cells_after
 from fcnseg.geometry import IMAGE
@@ -52,6 +53,15 @@ class Span:
             low=0 if pools and not self.low else -(-(self.low + padding) // stride),
             high=0 if pools and not self.high else max(0, size - first_high),
         )
+
+    def margins(self, layer: Conv | MaxPool, after: "Span") -> tuple[int, int]:
+        """Returns the zeros to lay before and behind these cells so that the layer alone gives those after it.
+
+        A negative number of cells is cut.
+        """
+        first = layer.stride * after.start - layer.padding
+        behind = layer.stride * (after.stop - 1) - layer.padding + layer.kernel
+        return self.start - first, behind - self.stop
 
 
 @dataclass(frozen=True)
@@ -105,10 +115,28 @@ def plan(layers: tuple[Layer, ...], side: int, count: int | None = None) -> Plan
     canvas = _small_canvas(layers[1:known], spans[1].size, grid_stride(layers[1:known]))
     if canvas is None:
         return None
+    spans = _widened(layers[:known], spans[: known + 1])
     last = spans[known]
     removed = last.size - _sizes(layers[1:known], canvas)[-1].size
     cells = [i if i < last.low else i - removed if i >= last.size - last.high else last.low for i in range(last.size)]
     return Plan(known, tuple(spans[: known + 1]), canvas, tuple(cells))
+
+
+def _widened(layers: Sequence[Layer], spans: list[Span]) -> list[Span]:
+    """Adds the one to three cells with which the first two poolings need no padding, which copies the largest maps.
+
+    What they see is the constant field, so they are exactly that. Where windows of a pooling overlap there are none.
+    """
+    pools = [at for at, layer in enumerate(layers) if isinstance(layer, MaxPool)][:2]
+    for side, (end, sign) in enumerate((("start", -1), ("stop", 1))):
+        for more in range(4):
+            first = replace(spans[1], **{end: getattr(spans[1], end) + sign * more})
+            trial = [spans[0], *_followed(layers[1:], first)]
+            fits = all(trial[at].margins(cast(MaxPool, layers[at]), trial[at + 1])[side] == 0 for at in pools)
+            if fits and all(span.apart for span in trial[1:]):
+                spans = trial
+                break
+    return spans
 
 
 def plans(layers: tuple[Layer, ...], height: int, width: int) -> tuple[Plan, Plan] | None:
@@ -140,7 +168,12 @@ def _small_canvas(layers: Sequence[Layer], size: int, stride: int) -> int | None
 
 
 def _sizes(layers: Sequence[Layer], size: int) -> list[Span]:
-    spans = [Span(size, 0, size, 0, 0)]
+    return _followed(layers, Span(size, 0, size, 0, 0))
+
+
+def _followed(layers: Sequence[Layer], first: Span) -> list[Span]:
+    """Returns the cells before the layers and after each one."""
+    spans = [first]
     for layer in layers:
         spans.append(spans[-1].after(layer) if isinstance(layer, Conv | MaxPool) else spans[-1])
     return spans

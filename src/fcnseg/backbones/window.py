@@ -54,7 +54,9 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
         sides: the cells before and after the layer, of rows and of columns.
     """
     if isinstance(layer, MaxPool):
-        a = functional.max_pool2d(functional.pad(field.a, _margins(layer, sides)), layer.kernel, layer.stride)
+        amounts = _margins(layer, sides)
+        a = functional.pad(field.a, amounts) if any(amounts) else field.a
+        a = functional.max_pool2d(a, layer.kernel, layer.stride)
         return Field(a, field.c)
     if isinstance(layer, LocalResponseNorm):
         c = module(field.c)
@@ -124,12 +126,7 @@ def _margins(layer: Conv | MaxPool, sides: Sequence[tuple[Span, Span]]) -> list[
 
     Left, right, above, below; a negative number of cells is cut.
     """
-    amounts = []
-    for before, after in reversed(sides):  # torch pads columns first
-        first = layer.stride * after.start - layer.padding
-        behind = layer.stride * (after.stop - 1) - layer.padding + layer.kernel
-        amounts += [before.start - first, behind - before.stop]
-    return amounts
+    return [amount for before, after in reversed(sides) for amount in before.margins(layer, after)]  # columns first
 
 
 def edges(modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tensor, canvas: tuple[int, int]) -> Tensor:
