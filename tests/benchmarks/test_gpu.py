@@ -1,5 +1,6 @@
 """Every way has its row, and one that fails does not stop the others; seen here without a GPU."""
 
+import pytest
 import torch
 
 from fcnseg.benchmarks.gpu import WAYS, measure
@@ -7,6 +8,7 @@ from fcnseg.benchmarks.gpu import WAYS, measure
 PHASES = ["training, autocast", "inference, bf16", "inference, fp32"]
 
 
+@pytest.mark.slow
 def test_every_way_has_its_row_in_every_phase(peers, narrow_vgg, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda run: run)
     found = measure("fcn8s", "vgg16", (40, 24), 1, "cpu", 1, 1000, peers)

@@ -50,3 +50,8 @@ def test_the_table_shows_numbers_their_scatter_and_what_failed(capsys):
     ):
         assert said in printed
     assert "quartiles" not in printed
+
+
+def test_numbers_that_are_none_become_null(tmp_path):
+    path = records.append(tmp_path, "infer", {"rows": [{"GFLOP": float("nan"), "ms": 2.5}], "pair": (float("inf"), 1)})
+    assert json.loads(path.read_text()) == {"rows": [{"GFLOP": None, "ms": 2.5}], "pair": [None, 1]}

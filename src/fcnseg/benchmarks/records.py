@@ -1,6 +1,7 @@
 """Benchmarks on the terminal and on disk."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -48,8 +49,17 @@ def append(folder: Path, name: str, record: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
     return path
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON can say: of numbers that are none, null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
