@@ -76,6 +76,10 @@ REFUSED = {
         ["data.batching=pad", "data.crop=null"],
         r"data\.crop and data\.scale belong to data\.batching=crop, not pad: set them to null",
     ),
+    "colour jitter of padded images": (
+        ["data.batching=pad", "data.crop=null", "data.scale=null"],
+        r"data\.jitter changes contrast .*: set data\.jitter=0, or take data\.batching=crop or groups",
+    ),
     "padded batches under a published recipe": (
         ["model=fcn16s", *HEAVY, "data.batching=pad"],
         r"data\.batching=pad .* recipe=pami_heavy does not allow: take data\.batching=whole",
@@ -210,7 +214,7 @@ def test_training_checks_first(tmp_path):
         ["model=fcn8s", *HEAVY, "init_from=runs/16s"],
         ["model=fcn16s", *HEAVY, "data.batching=groups", "data.batch_size=20"],
         ["model=fcn16s", *HEAVY, "optimizer.lr=1e-7"],
-        ["data.batching=pad", "data.crop=null", "data.scale=null"],
+        ["data.batching=pad", "data.crop=null", "data.scale=null", "data.jitter=0"],
         ["backbone=vgg16", "backbone.padding=same"],
         ["model.output_stride=4"],
         ["data=folder", "backbone.in_channels=7", "data.classes=[a,b]"],

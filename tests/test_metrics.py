@@ -205,3 +205,21 @@ def test_the_mean_loss_is_summed_in_double_precision():
 def test_the_mean_loss_of_nothing_is_no_number():
     with pytest.warns(UserWarning, match="called before"):
         assert np.isnan(float(MeanLoss().compute()))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_no_image_at_all_counts_nothing(dtype):
+    nothing = torch.zeros(0, 4, 5, dtype=dtype)
+    metric = metric_of(nothing, nothing, 3)
+    assert (int(metric.matrix.sum()), int(metric.images)) == (0, 0)
+
+
+@pytest.mark.parametrize("classes", [127, 128, 200])
+def test_bytes_are_counted_whether_or_not_their_pairs_fit_in_sixteen_bits(classes):
+    generator = torch.Generator().manual_seed(0)
+    labels = [torch.randint(0, classes, (2, 9, 11), dtype=torch.uint8, generator=generator) for _ in range(2)]
+    metric = ConfusionMatrix(classes, void=-1)
+    metric.update(*labels)
+    expected = np.zeros((classes, classes), int)
+    np.add.at(expected, (labels[1].numpy().ravel(), labels[0].numpy().ravel()), 1)
+    np.testing.assert_array_equal(metric.matrix.numpy(), expected)

@@ -58,3 +58,16 @@ def test_the_bilinear_kernel_follows_the_authors_rule(size):
     rows, columns = np.ogrid[:size, :size]
     expected = (1 - abs(rows - centre) / factor) * (1 - abs(columns - centre) / factor)
     np.testing.assert_allclose(bilinear_kernel(size).numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_a_learned_layer_computes_no_more_than_the_window_sees(monkeypatch):
+    asked = []
+
+    def counted(scores, *arguments, **options):
+        asked.append(scores.shape[2:])
+        return transposed_convolution(scores, *arguments, **options)
+
+    transposed_convolution = functional.conv_transpose2d
+    monkeypatch.setattr(functional, "conv_transpose2d", counted)
+    LearnedUpsampling(2, 16, 8)(torch.randn(1, 2, 20, 10), (slice(40, 48), slice(0, 88)))
+    assert asked == [(2, 10)]

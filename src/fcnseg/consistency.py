@@ -135,6 +135,11 @@ def _check_batches(config: TrainConfig) -> None:
         raise ValueError(
             f"data.crop and data.scale belong to data.batching=crop, not {data.batching}: set them to null"
         )
+    if data.batching == "pad" and data.jitter:
+        raise ValueError(
+            "data.jitter changes contrast around an image's mean, which data.batching=pad would mix with the pad: set "
+            "data.jitter=0, or take data.batching=crop or groups"
+        )
     if data.batching == "pad" and recipe.settings["data"]["batching"] == "whole":
         raise ValueError(
             f"data.batching=pad changes the logits near the pad, which recipe={recipe.name} does not allow: take "

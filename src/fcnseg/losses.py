@@ -91,7 +91,7 @@ class PixelCrossEntropy(nn.Module):
         if self.reduction == "mean":
             return counts.sum().double()
         weight = 1.0 if self.reduction == "sum" else float(len(counts))
-        return torch.tensor(weight, dtype=torch.float64, device=counts.device)
+        return torch.full((), weight, dtype=torch.float64, device=counts.device)  # a tensor from a number would wait
 
 
 def _summed(band: Band, scores: Tensor, cuts: Sequence[tuple[int, int]]) -> Tensor:

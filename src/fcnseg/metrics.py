@@ -117,7 +117,8 @@ def _count(predictions: Predictions, targets: Targets, classes: int, void: int) 
 
     A row for each of the 256 values that a target may have: those behind the classes must hold void alone.
     """
-    if not predictions.dtype == targets.dtype == torch.uint8 or 256 * classes > torch.iinfo(torch.int16).max:
+    few = 256 * classes <= torch.iinfo(torch.int16).max
+    if not (predictions.dtype == targets.dtype == torch.uint8 and few and targets.numel()):
         return None
     pairs = targets.to(torch.int16).mul_(classes).add_(predictions)
     rows = torch.bincount(pairs.flatten(), minlength=256 * classes)[: 256 * classes].view(256, classes)

@@ -124,7 +124,7 @@ class SegmentationTask(LightningModule):
         if self.loss.reduction == "sum":
             if factor == 1:
                 return
-            scale = torch.tensor(factor, dtype=torch.float64, device=weight.device)
+            scale = torch.full((), factor, dtype=torch.float64, device=weight.device)
         else:
             total = self.trainer.strategy.reduce(weight, reduce_op="sum")
             scale = factor / torch.as_tensor(total).clamp(min=1)

@@ -27,7 +27,7 @@ def bands(scores: Tensor, size: tuple[int, int]) -> list[tuple[int, int]]:
     """
     height, width = size
     row_bytes = len(scores) * scores.shape[1] * width * max(4, scores.itemsize)
-    rows = max(1, BAND_BYTES["cpu" if scores.device.type == "cpu" else "other"] // row_bytes)
+    rows = max(1, BAND_BYTES["cpu" if scores.device.type == "cpu" else "other"] // max(1, row_bytes))
     return [(first, min(height, first + rows)) for first in range(0, height, rows)]
 
 
@@ -64,9 +64,9 @@ class Upsampling(nn.Module):
             matrix(cells, self.kernel, self.factor, part.start, part.stop, scores.dtype, scores.device)
             for cells, part in ((scores.shape[2], height), (scores.shape[3], width))
         )
-        seen = scores[:, :, of_rows.cells, of_columns.cells]
+        part = scores[:, :, of_rows.cells, of_columns.cells]
         with _exact(scores.device.type):
-            return of_rows.matrix @ seen @ of_columns.matrix.t()
+            return of_rows.matrix @ part @ of_columns.matrix.t()
 
 
 def _exact(device: str) -> AbstractContextManager[None]:
@@ -87,8 +87,14 @@ class LearnedUpsampling(Upsampling):
 
     def forward(self, scores: Tensor, window: Window | None = None) -> Tensor:
         """Upsamples as the base class does, with the learned kernel."""
-        fine = functional.conv_transpose2d(scores, self.weight, stride=self.factor)
-        return fine if window is None else fine[:, :, window[0], window[1]]
+        if window is None:
+            return functional.conv_transpose2d(scores, self.weight, stride=self.factor)
+        cells, places = zip(
+            *(seen(side, self.kernel, self.factor, part) for side, part in zip(scores.shape[2:], window, strict=True)),
+            strict=True,
+        )
+        fine = functional.conv_transpose2d(scores[:, :, cells[0], cells[1]], self.weight, stride=self.factor)
+        return fine[:, :, places[0], places[1]]
 
 
 class Spread:
@@ -104,7 +110,21 @@ class Spread:
         self.cells, self.matrix = cells, matrix
 
 
-@lru_cache(maxsize=1024)
+def seen(cells: int, kernel: int, factor: int, part: slice) -> tuple[slice, slice]:
+    """Returns the cells along one side that a part of the result sees, and where in their result alone it lies.
+
+    Args:
+        cells: of the map.
+        kernel: side of the kernel.
+        factor: cells of the result per cell of the map.
+        part: of the result.
+    """
+    first = max(0, -(-(part.start - kernel + 1) // factor))
+    last = min(cells - 1, (part.stop - 1) // factor)
+    return slice(first, last + 1), slice(part.start - factor * first, part.stop - factor * first)
+
+
+@lru_cache(maxsize=64)
 def spread(
     cells: int, kernel: int, factor: int, start: int, stop: int, dtype: torch.dtype, device: torch.device
 ) -> Spread:
@@ -119,13 +139,12 @@ def spread(
         dtype: of the matrix.
         device: of the matrix.
     """
-    first = max(0, -(-(start - kernel + 1) // factor))
-    last = min(cells - 1, (stop - 1) // factor)
-    with torch.inference_mode(False):  # it is kept for trainings too
-        place = torch.arange(start, stop)[:, None] - factor * torch.arange(first, last + 1)
+    here, _ = seen(cells, kernel, factor, slice(start, stop))
+    with torch.inference_mode(False), torch.device(device):  # it is kept for trainings too
+        place = torch.arange(start, stop)[:, None] - factor * torch.arange(here.start, here.stop)
         inside = (place >= 0) & (place < kernel)
         matrix = torch.where(inside, bilinear_line(kernel)[place.clamp(0, kernel - 1)], 0.0)
-        return Spread(slice(first, last + 1), matrix.to(device, dtype))
+        return Spread(here, matrix.to(dtype))
 
 
 def bilinear_line(size: int) -> Tensor:

@@ -3,11 +3,13 @@
 import copy
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 
 from fcnseg.backbones import backbone_class
+from fcnseg.backbones.convolution import Convolution
 from fcnseg.backbones.window import Borders
 from fcnseg.fcn import FCN
 
@@ -253,3 +255,27 @@ def test_checkpointing_keeps_less_and_changes_nothing(name, padding, narrow):
         found.append([scores.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
     assert kept[1] < 0.7 * kept[0]
     assert all(torch.equal(*both) for both in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [partial(torch.optim.SGD, lr=0.1, fused=True), partial(torch.optim.AdamW, lr=0.1, fused=True)]
+)
+def test_a_border_does_not_outlive_a_step_of_a_fused_optimizer(optimizer, narrow):
+    window, plain = pair("caffenet", narrow)
+    images = noise(1, 3, 64, 67)
+    step = optimizer(window.parameters())
+    for _ in range(2):
+        with torch.inference_mode():
+            window.eval()(images)
+        window.train()(images).square().mean().backward()
+        step.step()
+    plain.load_state_dict(window.state_dict())
+    with torch.inference_mode():
+        assert difference(window.eval()(images), plain.eval()(images)) < 1e-12
+
+
+def test_plain_nets_take_direct_sums():
+    with torch.device("meta"):
+        nets = {mode: backbone_class("vgg16")(padding_mode=mode) for mode in ("window", "plain")}
+    direct = {mode: {m.direct for m in net.modules() if isinstance(m, Convolution)} for mode, net in nets.items()}
+    assert direct == {"window": {False}, "plain": {True}}

@@ -204,3 +204,18 @@ def test_a_damaged_photograph_is_what_pillow_makes_of_it_or_left_to_it(tmp_path,
     assert not cut or found is None
     if found is not None:
         np.testing.assert_array_equal(found, by_pillow(damaged))
+
+
+def test_a_wrong_checksum_of_the_pixels_is_left_to_pillow(tmp_path):
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(path)
+    content = path.read_bytes()
+    at = content.index(b"IDAT")
+    size = int.from_bytes(content[at - 4 : at])
+    data = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS)
+    stream = data.compress(b"".join(b"\0" + bytes(range(4 * row, 4 * row + 4)) for row in range(3))) + data.flush()
+    for last, plain in ((stream[-1], True), (stream[-1] ^ 1, False)):
+        changed = stream[:-1] + bytes([last])
+        chunk = len(changed).to_bytes(4) + b"IDAT" + changed + zlib.crc32(b"IDAT" + changed).to_bytes(4)
+        path.write_bytes(content[: at - 4] + chunk + content[at + 8 + size :])
+        assert (numbers_of_png(path) is not None) == plain

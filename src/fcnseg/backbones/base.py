@@ -198,6 +198,8 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """Switches to training, with batch normalisation frozen if it is to be."""
         super().train(mode)
+        if mode:
+            self._borders.forget()
         if self.batch_norm == "frozen":
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NARROW = torch.backends.cpu.get_cpu_capability() == "AVX2" and torch._nnpack_available()
+NARROW = (
+    torch.backends.cpu.get_cpu_capability() == "AVX2"
+    and hasattr(torch.ops.aten, "_nnpack_spatial_convolution")
+    and bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
+)
 """Whether this processor lacks AVX-512. Asking for NNPACK also makes it ready: without that, its operator fails."""
 
 BAND_BYTES = 2**24
@@ -35,7 +39,7 @@ class Convolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves [n, c, h, w]."""
-        if self.direct:
+        if self.direct or self.padding_mode != "zeros" or self.dilation != (1, 1) or self.stride[0] != self.stride[1]:
             return super().forward(input)
         padding = cast(tuple[int, int], self.padding)
         return convolve(input, self.weight, self.bias, self.stride[0], padding, self.groups)

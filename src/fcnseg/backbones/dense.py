@@ -16,7 +16,8 @@ class DenseConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves [n, c, h, w]; without groups, and with a step of one."""
-        if not (input.device.type == "cpu" or (input.is_cuda and input.itemsize < 4)) or self.groups != 1:
+        faster = input.device.type == "cpu" or (input.is_cuda and input.itemsize < 4)
+        if not faster or self.groups != 1 or self.stride != (1, 1) or self.dilation != (1, 1):
             return super().forward(input)
         padding = cast(tuple[int, int], self.padding)
         rows, columns = (

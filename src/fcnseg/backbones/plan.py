@@ -71,12 +71,14 @@ class Plan:
     Attributes:
         layers: how many layers are computed in the window.
         spans: the cells before the first of them and after each one.
+        margins: zeros to lay before and behind the window for each layer; see Span.margins.
         canvas: cells of the small canvas after the first layer.
         cells: for each cell of the last map its place in the small canvas' one.
     """
 
     layers: int
     spans: tuple[Span, ...]
+    margins: tuple[tuple[int, int], ...]
     canvas: int
     cells: tuple[int, ...]
 
@@ -119,7 +121,11 @@ def plan(layers: tuple[Layer, ...], side: int, count: int | None = None) -> Plan
     last = spans[known]
     removed = last.size - _sizes(layers[1:known], canvas)[-1].size
     cells = [i if i < last.low else i - removed if i >= last.size - last.high else last.low for i in range(last.size)]
-    return Plan(known, tuple(spans[: known + 1]), canvas, tuple(cells))
+    margins = [
+        before.margins(layer, after) if isinstance(layer, Conv | MaxPool) else (0, 0)
+        for layer, before, after in zip(layers[:known], spans[:-1], spans[1:], strict=True)
+    ]
+    return Plan(known, tuple(spans), tuple(margins), canvas, tuple(cells))
 
 
 def _widened(layers: Sequence[Layer], spans: list[Span]) -> list[Span]:

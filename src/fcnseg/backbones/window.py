@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from fcnseg.backbones.convolution import convolve, fastest_format
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap, grid_after, sections
-from fcnseg.backbones.plan import Plan, Span
+from fcnseg.backbones.plan import Plan
 from fcnseg.geometry import IMAGE
 from fcnseg.shapes import Features
 
@@ -44,17 +44,16 @@ class Field:
     c: Tensor
 
 
-def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Span, Span]]) -> Field:
+def step(module: nn.Module, layer: Layer, field: Field, amounts: Sequence[int]) -> Field:
     """Computes one layer in the window.
 
     Args:
         module: the layer's.
         layer: its record.
         field: the map before it.
-        sides: the cells before and after the layer, of rows and of columns.
+        amounts: zeros to lay around the window, left, right, above and below; negative ones are cells to cut.
     """
     if isinstance(layer, MaxPool):
-        amounts = _margins(layer, sides)
         a = functional.pad(field.a, amounts) if any(amounts) else field.a
         a = functional.max_pool2d(a, layer.kernel, layer.stride)
         return Field(a, field.c)
@@ -69,7 +68,6 @@ def step(module: nn.Module, layer: Layer, field: Field, sides: Sequence[tuple[Sp
     conv = cast(nn.Conv2d, module)
     before, after = _constants(conv, layer, field.c)
     bias = (before - after).flatten() if layer.relu else None
-    amounts = _margins(layer, sides)
     even = amounts[0] == amounts[1] >= 0 and amounts[2] == amounts[3] >= 0  # the convolution pads without a copy
     padding = (amounts[2], amounts[0]) if even else (0, 0)
     a = field.a if even else functional.pad(field.a, amounts)
@@ -121,14 +119,6 @@ class Floor(torch.autograd.Function):
         return of_map, (gradient.sum((0, 2, 3)) - of_map.sum((0, 2, 3)))[None, :, None, None]
 
 
-def _margins(layer: Conv | MaxPool, sides: Sequence[tuple[Span, Span]]) -> list[int]:
-    """Returns the zeros to lay around the window so that the layer without padding gives the cells that are wanted.
-
-    Left, right, above, below; a negative number of cells is cut.
-    """
-    return [amount for before, after in reversed(sides) for amount in before.margins(layer, after)]  # columns first
-
-
 def edges(modules: Sequence[nn.Module | None], layers: Sequence[Layer], c: Tensor, canvas: tuple[int, int]) -> Tensor:
     """Computes the small canvas without an image.
 
@@ -156,13 +146,21 @@ def laid_together(field: Field, border: Tensor, rows: Plan, columns: Plan) -> Te
 
 
 class Borders:
-    """The small canvases' last maps, kept at inference until the weights change."""
+    """The small canvases' last maps, kept at inference until the weights change.
+
+    A change is seen by the weights' versions, or by a pass that records gradients: an optimiser follows it, and fused
+    ones leave versions as they are.
+    """
 
     def __init__(self, most: int = 64) -> None:
         """Keeps up to ``most`` of them."""
         self.most = most
         self._kept: dict[Hashable, Tensor] = {}
         self._weights: Hashable = None
+
+    def forget(self) -> None:
+        """Drops all maps; needed by hand only where weights are written through ``.data`` and without a gradient."""
+        self._kept = {}
 
     def __len__(self) -> int:
         """Number of maps that are kept."""
@@ -182,9 +180,11 @@ class Borders:
         canvas = plans[0].canvas, plans[1].canvas
         weights = None if torch.is_grad_enabled() else _state_of(modules)
         if weights is None:
+            if not torch.compiler.is_compiling():  # which would follow the change of a list with another compilation
+                self.forget()
             return edges(modules[1:], layers[1:], c, canvas)
         if weights != self._weights:
-            self._kept.clear()
+            self.forget()
             self._weights = weights
         on = c.device.type
         mixed = torch.amp.is_autocast_available(on) and torch.is_autocast_enabled(on)
@@ -250,6 +250,6 @@ def _stretch(
 ) -> tuple[Tensor, Tensor]:
     field = Field(a, c)
     for at in range(*part):
-        sides = [(side.spans[at], side.spans[at + 1]) for side in plans]
-        field = step(cast(nn.Module, modules[at]), layers[at], field, sides)
+        rows, columns = (side.margins[at] for side in plans)
+        field = step(cast(nn.Module, modules[at]), layers[at], field, [*columns, *rows])
     return field.a, field.c

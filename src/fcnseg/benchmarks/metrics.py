@@ -25,7 +25,8 @@ def measure(size: tuple[int, int], batch: int, device: str, repeat: int) -> dict
         ValueError: no such device, or the two count differently.
     """
     targets = targets_of(Setting(size=size, batch=batch, device=checked_device(device)))
-    predictions = torch.randint(0, CLASSES, targets.shape, generator=torch.Generator().manual_seed(3)).to(device)
+    generator = torch.Generator().manual_seed(3)
+    predictions = torch.randint(0, CLASSES, targets.shape, dtype=torch.uint8, generator=generator).to(device)
     arrays = targets.cpu().numpy(), predictions.cpu().numpy()
 
     def ours() -> ConfusionMatrix:

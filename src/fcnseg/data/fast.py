@@ -4,6 +4,7 @@ A file is plain if what comes out is certain to be what Pillow gives. Nothing he
 Pillow, which reads what is unusual and says what is wrong.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ SKIPPED = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 """Segments of a baseline JPEG that say nothing of its layout: tables, comments, what applications add."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-CHUNKS = {b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"tEXt", b"IDAT"}
-"""Chunks of a plain PNG between header and end; one that moves, or that holds other compressed data, is not plain."""
+PLAIN_ORDER = re.compile(rb"IHDR( PLTE)?( IDAT)+ IEND")
+"""The chunks of a plain PNG: with others, what Pillow makes of a damaged one is its own affair."""
 
 GREY, PALETTE = 0, 3
 """PNG's types of colour whose pixels are numbers."""
@@ -97,8 +98,7 @@ def _header_and_stream(content: bytes) -> tuple[bytes, bytes]:
     """
     chunks = list(_chunks(content))
     kinds = [kind for kind, _ in chunks]
-    first, between, last = kinds[:1], kinds[1:-1], kinds[-1:]
-    if first != [b"IHDR"] or not CHUNKS.issuperset(between) or last != [b"IEND"]:
+    if not PLAIN_ORDER.fullmatch(b" ".join(kinds)):
         raise ValueError("not plain")
     return chunks[0][1], b"".join(data for kind, data in chunks if kind == b"IDAT")
 
@@ -118,9 +118,11 @@ def _unfiltered(stream: bytes, height: int, width: int) -> NDArray[np.uint8] | N
     """Inflates rows, each of which starts with the number of its filter, as far as they fit and no further."""
     if len(stream) < 2 or stream[0] & 15 != zlib.DEFLATED or stream[1] & 32:  # 32 asks for a preset dictionary
         return None
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # without zlib's checksum: that of the chunk was right
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     rows = inflater.decompress(stream[2:], height * (width + 1) + 1)
     if not inflater.eof or len(rows) != height * (width + 1):
+        return None
+    if int.from_bytes(inflater.unused_data) != zlib.adler32(rows):
         return None
     table = np.frombuffer(rows, np.uint8).reshape(height, width + 1)
     return None if table[:, 0].any() else table[:, 1:].copy()

@@ -86,6 +86,6 @@ def _turned(colours: Tensor, turns: Tensor) -> Tensor:
     steps = chroma.clamp(min=torch.finfo(chroma.dtype).tiny)  # without any chroma, any hue will do
     others = torch.where(value == green, 2 + (blue - red) / steps, 4 + (red - green) / steps)
     hue = torch.where(value == red, (green - blue) / steps, others) + 6 * turns
-    corners = torch.tensor([5.0, 3.0, 1.0], dtype=hue.dtype, device=hue.device)[:, None, None]
+    corners = torch.arange(5, 0, -2, dtype=hue.dtype, device=hue.device)[:, None, None]
     place = (hue + corners).remainder(6)
     return value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)

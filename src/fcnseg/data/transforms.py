@@ -103,6 +103,8 @@ def mirror_half(image: Pixels, mask: Labels, chance: Numbers) -> tuple[Pixels, L
 
 
 def _mirrored(array: Array) -> Array:
+    if array.ndim == 3 and array.shape[2] > 4:  # OpenCV ends at 512 channels
+        return cast(Array, np.ascontiguousarray(array[:, ::-1]))
     return cast(Array, cv2.flip(array, 1).reshape(array.shape))  # OpenCV drops the axis of a single channel
 
 
