@@ -178,7 +178,13 @@ def test_of_the_real_photographs_only_the_known_leaks_are_wrong(data_root, check
 # ---- training
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+QUICK = ("truncated JPEG", "grey mask with 254", "missing mask", "no read permission", "id twice", "CRLF list")
+"""Damages that the quick tests train on; check, which every test runs on all of them, finds them with the same code."""
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(damage, marks=[] if damage in QUICK else pytest.mark.slow) for damage in DAMAGES]
+)
 def test_training_stops_with_one_line_that_names_the_file_or_reads_it(unprivileged, tmp_path, capsys, damage):
     devkit = copy_devkit(unprivileged / "devkit", 4, 1)
     name = files(devkit, 0).name
@@ -202,6 +208,7 @@ def test_training_stops_with_one_line_that_names_the_file_or_reads_it(unprivileg
     assert not (folder / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_image_in_the_middle_of_an_epoch_is_one_line_from_a_loader_worker_too(tmp_path):
     devkit = write_devkit(tmp_path / "devkit", 4, 1)
     path = cut_image(files(devkit, 3))
@@ -223,6 +230,7 @@ def test_a_damaged_validation_image_is_named_too(tmp_path, capsys):
     assert f"error: {path} cannot be read as an image" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_prints_names_beyond_ascii_on_a_plain_terminal(tmp_path):
     devkit = write_devkit(tmp_path / "devkit")
     image = DAMAGES["spaces and letters beyond ASCII"].do(files(devkit, 0))

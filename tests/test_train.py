@@ -295,6 +295,7 @@ def test_help_lists_the_groups_and_the_most_used_keys(capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_command_refuses_in_a_process_of_its_own(tmp_path):
     done = run("train", "data=voc2012", "data.root=/nowhere", f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path)
     assert done.returncode == 1

@@ -20,6 +20,9 @@ FILES = Path(fcnseg.backbones.__file__).parent.glob("*.py")
 NAMES = sorted(file.stem for file in FILES if re.search(r"^class \w+\(Backbone\):", file.read_text(), re.MULTILINE))
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "backbone"
 
+QUICK = [pytest.param(name, marks=[pytest.mark.slow] if name == "resnet101" else []) for name in NAMES]
+"""Those whose layers differ; resnet101 is more of resnet50's."""
+
 
 def weightless(name, *args):
     with torch.device("meta"):
@@ -83,7 +86,7 @@ def test_neighbouring_maps_differ_by_their_strides(name, narrow):
 
 
 @pytest.mark.parametrize("padding", ["same", 100])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QUICK)
 def test_cells_are_counted_without_computing_them(name, padding):
     backbone = weightless(name, padding)
     for side in (1, 2, 61, 130):
@@ -101,7 +104,7 @@ def test_dropout_is_the_classifiers_own_unless_said_otherwise(name):
     assert {"googlenet": 0.2, "bvlc_googlenet": 0.4, "resnet50": 0, "resnet101": 0}.get(name, 0.5) in drops
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QUICK)
 def test_every_map_can_be_the_finest(name):
     backbone = weightless(name)
     with torch.device("meta"):

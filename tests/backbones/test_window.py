@@ -68,7 +68,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_net(name, size, narrow):
     assert window.backbone.window_layers(*size) > 5
 
 
-@pytest.mark.parametrize("stride", [32, 16, 8])
+@pytest.mark.parametrize("stride", [*(pytest.param(stride, marks=pytest.mark.slow) for stride in (32, 16)), 8])
 @pytest.mark.parametrize("side", range(60, 76))
 def test_every_remainder_of_the_side_rounds_as_the_plain_net_does(stride, side, narrow):
     window, plain = pair("vgg16", narrow, stride)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from fcnseg.backbones import convolution
+from fcnseg.backbones.dense import DenseConv2d
 from fcnseg.benchmarks.tables import controlled, difference, gflop, rows
 from fcnseg.timing import Times
 
@@ -41,3 +43,13 @@ def test_a_multiplication_and_an_addition_are_two_operations():
 
 def test_a_difference_is_a_fraction_of_the_largest():
     assert difference(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 4.0])) == 0.25
+
+
+@pytest.mark.parametrize("winograd", [True, False])
+def test_arithmetic_is_that_of_direct_sums_whatever_computes_it(winograd, monkeypatch):
+    monkeypatch.setattr(convolution, "NARROW", torch.backends.nnpack.is_available())
+    layers = torch.nn.Sequential(convolution.Convolution(16, 24, 3, padding=1), DenseConv2d(24, 5, 7))
+    images = torch.zeros(2, 16, 12, 10)
+    with torch.backends.nnpack.flags(enabled=winograd), torch.no_grad():
+        found = gflop(lambda: layers(images))
+    assert found == pytest.approx(2 * 2 * (12 * 10 * 24 * 16 * 9 + 6 * 4 * 5 * 24 * 49) / 1e9)

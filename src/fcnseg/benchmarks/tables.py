@@ -1,5 +1,6 @@
 """Measurements as rows of a table, the first of which the others are compared with."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,12 +63,26 @@ def _rates(seconds: float, gflop: Mapping[str, float], label: str, peak: float) 
 def gflop(run: Callable[[], object]) -> float:
     """Counts the arithmetic of one call in GFLOP, a multiplication and an addition being two; runs it once before.
 
-    Convolutions and matrix products count, the rest does not; what the first call keeps for later ones does not either.
+    Convolutions and matrix products count, as direct sums whatever computes them. The rest does not, nor what the first
+    call keeps for later ones.
     """
     run()
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=OWN_OPERATORS) as counter:
         run()
     return float(counter.get_total_flops()) / 1e9
+
+
+def _sums(_: Any, weight: Any, *arguments: Any, out_shape: Any = None, **options: Any) -> int:
+    """Counts the additions and multiplications of a layer: each value of the result sums over one filter."""
+    return int(2 * math.prod(out_shape) * math.prod(weight[1:]))
+
+
+OWN_OPERATORS = {
+    operator: _sums
+    for library, name in ((torch.ops.aten, "_nnpack_spatial_convolution"), (torch.ops.mkldnn, "_linear_pointwise"))
+    if (operator := getattr(library, name, None)) is not None
+}
+"""What our layers call on a processor and torch's counter does not know."""
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
