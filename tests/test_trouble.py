@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.loggers.logger import Logger
 
 from fcnseg import build
+from fcnseg.checkpoints import WholeFiles
 from fcnseg.resumption import Checkpoints
 from fcnseg.task import SegmentationTask
 from fcnseg.trouble import RunError, left, words
@@ -132,6 +133,42 @@ def test_a_full_disk_while_wandb_writes(tmp_path, monkeypatch, whole):
     assert (
         unequal(outcome(tmp_path), whole | {"last": outcome(tmp_path)["last"], "best": outcome(tmp_path)["best"]}) == []
     )
+
+
+class OfflineLogger(FullLogger):
+    """Stands for a logger that fails otherwise than by the disk, at a step that a validation follows."""
+
+    def log_metrics(self, metrics, step):
+        if step == 2 and "train/loss" in metrics:  # steps count from 0 here
+            raise RuntimeError("the service is gone")
+
+
+def test_a_logger_that_fails_before_a_validation(tmp_path, monkeypatch, whole):
+    """The checkpoint must not leave the validation out."""
+    with monkeypatch.context() as patch:
+        original = build.build_loggers
+        patch.setattr(build, "build_loggers", lambda *arguments: [*original(*arguments), OfflineLogger()])
+        with pytest.raises(RuntimeError, match="the service is gone"):
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
+
+
+def test_a_full_disk_while_the_best_checkpoint_is_written(tmp_path, monkeypatch, whole):
+    """What is left must not count the validation as done."""
+    original = WholeFiles.save_checkpoint
+
+    def full(self, checkpoint, path, storage_options=None):
+        if path.name == "best.ckpt":
+            raise ValueError(f"{path} cannot be written (No space left on device): make room")
+        original(self, checkpoint, path, storage_options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeFiles, "save_checkpoint", full)
+        with pytest.raises(RunError, match=r"best\.ckpt cannot be written"):
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
 
 
 def test_a_gpu_without_memory(tmp_path, monkeypatch):
