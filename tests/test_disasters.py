@@ -48,6 +48,22 @@ def children(pid):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143)])
+def test_a_signal_to_the_whole_group_is_no_accident_of_its_workers(tmp_path, whole, number, status):
+    """A terminal's Ctrl-C, and what many schedulers send, reaches the loader workers too."""
+    run = (*LONG, "data.workers=2", "trainer.save_steps=null", "trainer.val_every=6")
+    training = Training(tmp_path / "run", run)
+    training.until(lambda: (tmp_path / "run" / "metrics.csv").exists())
+    os.killpg(training.processes[0].pid, number)
+    assert training.wait() == status
+    assert "stopped: stopped at step" in training.said()
+    reached = steps_of(tmp_path / "run")
+    assert reached > 0
+    assert f"continued from step {reached}" in finished(tmp_path / "run", run)
+    assert unequal(outcome(tmp_path / "run"), whole[1]) == []
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
 def test_a_killed_loader_worker_ends_the_run_in_one_line(tmp_path, whole):
     training = Training(tmp_path / "run", (*LONG, "data.workers=2"))

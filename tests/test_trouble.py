@@ -2,6 +2,7 @@
 
 import errno
 import resource
+import signal
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from lightning.pytorch.loggers.logger import Logger
 
 from fcnseg import build
 from fcnseg.checkpoints import WholeFiles
+from fcnseg.data.shapes import Shapes
+from fcnseg.interruption import Stop
 from fcnseg.resumption import Checkpoints
 from fcnseg.task import SegmentationTask
 from fcnseg.trouble import RunError, left, words
@@ -167,6 +170,28 @@ def test_a_full_disk_while_the_best_checkpoint_is_written(tmp_path, monkeypatch,
         patch.setattr(WholeFiles, "save_checkpoint", full)
         with pytest.raises(RunError, match=r"best\.ckpt cannot be written"):
             trained(tmp_path, *RUN, "trainer.save_steps=null")
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
+
+
+def test_a_worker_that_ends_with_the_run_is_no_accident(tmp_path, monkeypatch, whole):
+    """It was asked to end before it could begin to ignore that."""
+
+    def end():
+        signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 5) is killed by signal: Terminated. ")
+
+    original, reads = Shapes.read, []
+
+    def read(self, index):
+        reads.append(1)
+        return end() if len(reads) == 5 else original(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shapes, "read", read)
+        with pytest.raises(Stop, match="stopped at step 2") as stop:
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert stop.value.status == 143
     trained(tmp_path, *RUN, "trainer.save_steps=null")
     assert unequal(outcome(tmp_path), whole) == []
 

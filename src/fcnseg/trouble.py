@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, Signals
 from typing import Any
 
 import torch
@@ -15,10 +15,14 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 
 from fcnseg.checkpoints import LAST, PREVIOUS
 from fcnseg.config import TrainConfig
-from fcnseg.interruption import Stop
+from fcnseg.interruption import INTERRUPTED, Stop
+from fcnseg.resumption import Checkpoints
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where loader workers leave their batches for the training process."""
+
+ENDED_WORKER = re.compile(r"DataLoader worker .* is killed by signal: (Terminated|Interrupt|User defined signal 1)")
+"""What torch says of a loader worker that was asked to end."""
 
 
 class RunError(ValueError):
@@ -48,7 +52,9 @@ class Witness(Callback):
 
 
 @contextmanager
-def explained(folder: Path, config: TrainConfig, trainer: Trainer, witness: Witness) -> Iterator[None]:
+def explained(
+    folder: Path, config: TrainConfig, trainer: Trainer, witness: Witness, checkpoints: Checkpoints
+) -> Iterator[None]:
     """Puts a failing training into words.
 
     Args:
@@ -56,6 +62,7 @@ def explained(folder: Path, config: TrainConfig, trainer: Trainer, witness: Witn
         config: named in remedies.
         trainer: what fails; the processes that it started end with it.
         witness: saw the batch at which it failed.
+        checkpoints: wrote what is left, and knows whether the run was asked to end.
 
     Raises:
         RunError: what the error means and what is left; errors that nobody foresaw stay as they are.
@@ -68,6 +75,9 @@ def explained(folder: Path, config: TrainConfig, trainer: Trainer, witness: Witn
             raise
         if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
             launcher.kill(SIGKILL)  # they wait for this process, some of them for ever
+        asked = checkpoints.interruption.signal
+        if asked and ENDED_WORKER.search(str(error)):  # one that had not yet begun to ignore the signal
+            raise Stop(INTERRUPTED[Signals(asked)], checkpoints.step) from error
         if (said := words(error, config, witness.shape)) is None:
             raise
         raise RunError(f"{said}. {left(folder)}") from error
