@@ -27,7 +27,7 @@ def main(config: DictConfig) -> float | None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported(folder):
+    with reported(folder, config):
         scores = train(resolved(config, TrainConfig), folder)
     return float(scores["mean_iu"]) if scores else None
 
