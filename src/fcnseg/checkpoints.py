@@ -37,6 +37,7 @@ def keep_as_previous(last: Path) -> None:
     try:
         os.link(last, second)
         second.replace(previous)
+        second.unlink(missing_ok=True)  # two names of one file, as a kill may leave them, are not renamed
     except OSError:  # a file system without hard links
         last.replace(previous)
     sync_folder(last.parent)
