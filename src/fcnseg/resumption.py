@@ -68,7 +68,9 @@ class Checkpoints(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, Journal):
                 logger.keep(earlier["progress"]["entries"])
-        if earlier["progress"]["validation_due"]:
+        due = earlier["progress"]["validation_due"]
+        earlier.clear()  # the callers still name it, and a whole training's tensors need not stay in memory
+        if due:
             make_up_validation(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
