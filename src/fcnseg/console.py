@@ -26,7 +26,7 @@ from rich.table import Table
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.guard import NonFiniteError
-from fcnseg.interruption import Stop
+from fcnseg.interruption import Stop, was_started
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.results import split_remarks
 from fcnseg.secrets import check_secrets, masked
@@ -50,7 +50,8 @@ def reported(folder: Path, config: Any = None) -> Iterator[None]:
         yield
     except Stop as stop:
         _say("[bold yellow]stopped:[/]", str(stop), stop)
-        _leave(stop.status)
+        # A status other than 0 would have the trainer kill the first process, which may still have things to finish.
+        _leave(0 if was_started() else stop.status)
     except (ValueError, OSError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

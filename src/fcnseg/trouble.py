@@ -15,7 +15,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 
 from fcnseg.checkpoints import LAST, PREVIOUS
 from fcnseg.config import TrainConfig
-from fcnseg.interruption import INTERRUPTED, Stop
+from fcnseg.interruption import INTERRUPTED, Stop, starts_others
 from fcnseg.resumption import Checkpoints
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -74,12 +74,18 @@ def explained(
         RunError: what the error means and what is left; errors that nobody foresaw stay as they are.
         Stop: the run was asked to end.
     """
+    launcher = trainer.strategy.launcher
+    if (
+        isinstance(launcher, _SubprocessScriptLauncher)
+        and not launcher.cluster_environment.creates_processes_externally
+    ):
+        starts_others()
     try:
         yield
     except Exception as error:
         if isinstance(error, Stop):
             raise
-        if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        if isinstance(launcher, _SubprocessScriptLauncher):
             launcher.kill(SIGKILL)  # they wait for this process, some of them for ever
         asked = checkpoints.interruption.signal
         if asked and ENDED_WORKER.search(str(error)):  # one that had not yet begun to ignore the signal
