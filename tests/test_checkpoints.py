@@ -58,6 +58,15 @@ def test_a_run_killed_between_two_renames_goes_on_from_the_one_that_is_there(fol
     assert read_last(folder, pytest.fail)["global_step"] == 2
 
 
+def test_a_run_killed_between_naming_and_writing_leaves_nothing_behind(folder):
+    """Then last.ckpt and previous.ckpt are two names of one file, which a rename leaves both."""
+    last(folder).with_name("previous.ckpt").unlink()
+    os.link(last(folder), last(folder).with_name("previous.ckpt"))
+    WholeFiles().save_checkpoint(CONTENT | {"global_step": 4}, last(folder))
+    steps = {path.name: read_whole(path)["global_step"] for path in (folder / "checkpoints").iterdir()}
+    assert steps == {"last.ckpt": 4, "previous.ckpt": 3}
+
+
 def test_no_whole_checkpoint_is_an_error_and_no_new_beginning(folder):
     for path in (folder / "checkpoints").iterdir():
         os.truncate(path, 50)

@@ -1,12 +1,14 @@
 """The last words of a run, and its exit status."""
 
+import os
+
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from fcnseg import console
 from fcnseg.console import reported
 from fcnseg.guard import NonFiniteError
-from fcnseg.interruption import Stop
+from fcnseg.interruption import STARTED_BY, Stop
 from fcnseg.trouble import RunError
 from runs import said
 
@@ -21,6 +23,14 @@ def last_words(folder, capsys, error, cause=None):
 def test_a_run_that_was_asked_to_end_says_where_it_is_and_ends_with_the_status(tmp_path, capsys, status):
     words = "stopped: stopped at step 7: the same command continues from there"
     assert last_words(tmp_path, capsys, Stop(status, 7)) == (status, words)
+
+
+@pytest.mark.parametrize(("starter", "status"), [(os.getppid(), 0), (os.getpid(), 143), ("", 143)])
+def test_a_process_that_another_one_of_the_run_started_leaves_the_status_to_that_one(
+    tmp_path, capsys, monkeypatch, starter, status
+):
+    monkeypatch.setenv(STARTED_BY, str(starter))
+    assert last_words(tmp_path, capsys, Stop(143, 7))[0] == status
 
 
 def test_what_the_user_can_mend_is_one_line_and_status_1(tmp_path, capsys):

@@ -120,6 +120,31 @@ def long(tmp_path_factory):
     return outcome(folder)
 
 
+SLOW_TO_END = """
+import os, time
+from fcnseg import console, train
+
+say = console._say
+console._say = lambda *a: (say(*a), time.sleep(0 if os.environ["LOCAL_RANK"] == "1" else 8))
+train.main()
+"""
+
+
+def test_the_first_process_is_not_killed_while_it_ends(tmp_path):
+    """The trainer looks every five seconds whether a process that it started has failed, and then kills the first."""
+    folder, script = tmp_path / "run", tmp_path / "slow.py"
+    script.write_text(SLOW_TO_END)
+    command = [sys.executable, str(script), *LONG, f"hydra.run.dir={folder}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=surroundings(), stderr=subprocess.PIPE, text=True) as started:
+        while not (folder / "checkpoints" / "previous.ckpt").exists():
+            assert started.poll() is None
+            time.sleep(0.05)
+        started.send_signal(signal.SIGTERM)
+        said_last = started.communicate(timeout=60)[1]
+    assert started.returncode == 143, said_last
+    assert said_last.count("stopped: stopped at step") == 1
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_the_command_ends_what_it_started_and_the_run_goes_on(tmp_path, long, number, status):
     folder = tmp_path / "run"

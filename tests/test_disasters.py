@@ -12,6 +12,8 @@ from warm import Training, finished, steps_of
 
 TABLE = Path(__file__).parents[1] / "docs" / "faults.md"
 LONG = (*SMALL, "trainer.max_steps=12", "trainer.val_every=6", "trainer.save_steps=1", "data.workers=0")
+RARE = (*LONG, "trainer.save_steps=null")
+"""The same with checkpoints at validations only, as by default."""
 
 
 def rows():
@@ -48,17 +50,33 @@ def children(pid):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143)])
+def test_a_signal_to_the_whole_group_is_no_accident_of_its_workers(tmp_path, whole, number, status):
+    """A terminal's Ctrl-C, and what many schedulers send, reaches the loader workers too."""
+    run = (*RARE, "data.workers=2")
+    training = Training(tmp_path / "run", run)
+    training.until(lambda: (tmp_path / "run" / "metrics.csv").exists())
+    os.killpg(training.processes[0].pid, number)
+    assert training.wait() == status
+    assert "stopped: stopped at step" in training.said()
+    reached = steps_of(tmp_path / "run")
+    assert reached > 0
+    assert f"continued from step {reached}" in finished(tmp_path / "run", run)
+    assert unequal(outcome(tmp_path / "run"), whole[1]) == []
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
 def test_a_killed_loader_worker_ends_the_run_in_one_line(tmp_path, whole):
-    training = Training(tmp_path / "run", (*LONG, "data.workers=2"))
-    training.until(lambda: steps_of(tmp_path / "run") >= 2)
+    training = Training(tmp_path / "run", (*RARE, "data.workers=2"))
+    training.until(lambda: steps_of(tmp_path / "run") >= 6)
     for child in children(training.processes[0].pid):
         os.kill(child, signal.SIGKILL)
     assert training.wait() == 1
     assert "error: a loader worker (process" in training.said()
     assert "data.workers=1" in training.said()
     assert "Traceback" not in training.said()
-    assert "continued from step" in finished(tmp_path / "run", LONG)
+    assert "continued from step" in finished(tmp_path / "run", RARE)
     assert unequal(outcome(tmp_path / "run"), whole[1]) == []
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from fcnseg import disk
-from fcnseg.disk import exclusive, mismatch, require_space, writing
+from fcnseg.disk import exclusive, held, mismatch, require_space, writing
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +121,20 @@ def test_without_locks_each_has_a_file_of_its_own(tmp_path, monkeypatch):
         assert len({one.name, two.name, str(tmp_path / "file")}) == 3
         assert {str(path) for path in tmp_path.iterdir()} == {one.name, two.name}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_was_removed_before_it_could_be_locked_holds_nothing(tmp_path, monkeypatch):
+    """Its holder has ended between opening and locking; a third process would make a new file and hold that."""
+    path, original, calls = tmp_path / ".lock", fcntl.lockf, []
+
+    def lockf(file, operation):
+        calls.append(1)
+        if len(calls) == 1:
+            path.unlink()
+        return original(file, operation)
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with held(path, "held"):
+        assert path.is_file()
+    assert len(calls) == 2
+    assert not path.exists()

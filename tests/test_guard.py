@@ -1,5 +1,7 @@
 """What is not finite never reaches the weights."""
 
+import csv
+
 import pytest
 import torch
 
@@ -74,7 +76,7 @@ def test_a_skipped_step_leaves_weights_and_momentum_alone():
     before = parameter.detach().clone(), {k: v.clone() for k, v in optimizer.state[parameter].items()}
     parameter.grad = torch.tensor([float("nan")])
     guard.saw(torch.tensor(1.0), torch.tensor(1.0), ["a"])
-    guard.judge(trainer, [parameter])
+    assert guard.judge(trainer, [parameter]).isnan()
     optimizer.step()
     assert guard.skipped == 1
     assert torch.equal(parameter, before[0])
@@ -126,18 +128,46 @@ def third_is_bad(monkeypatch):
     monkeypatch.setattr(PixelCrossEntropy, "forward", forward)
 
 
-def test_the_last_finite_checkpoint_stays(tmp_path, third_is_bad):
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("every", ["trainer.save_steps=1", "trainer.save_steps=null"])
+def test_the_last_finite_checkpoint_stays(tmp_path, monkeypatch, third_is_bad, known, every):
+    monkeypatch.setattr(Guard, "_is_known", lambda self, finite: known)
     with pytest.raises(RunError, match="loss or gradient of step 3 is not finite") as error:
-        trained(tmp_path, *RUN)
+        trained(tmp_path, *RUN, every)
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 2
     assert all(value.isfinite().all() for value in last["state_dict"].values())
     assert str(tmp_path / "checkpoints" / "last.ckpt") in str(error.value)
 
 
-def test_a_training_that_skips_counts_and_ends_with_finite_weights(tmp_path, third_is_bad):
-    content = trained(tmp_path, *RUN, "trainer.on_nonfinite=skip", "trainer.log_every=2")
+def test_nothing_is_saved_where_something_else_fails_after_a_step_that_was_not_finite(
+    tmp_path, monkeypatch, third_is_bad
+):
+    """On a GPU nobody knows yet of the bad step when the next batch cannot be read."""
+    from fcnseg.data.shapes import Shapes
+
+    original, reads = Shapes.read, []
+
+    def read(self, index):
+        reads.append(self.split == "train")
+        if sum(reads) > 3 * 2:
+            raise ValueError("cannot be read as an image")
+        return original(self, index)
+
+    monkeypatch.setattr(Guard, "_is_known", lambda self, finite: False)
+    monkeypatch.setattr(Shapes, "read", read)
+    with pytest.raises(RunError, match="cannot be read as an image"):
+        trained(tmp_path, *RUN, "trainer.save_steps=null", "trainer.log_every=4")
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_training_that_skips_counts_and_ends_with_finite_weights(tmp_path, third_is_bad, every):
+    content = trained(tmp_path, *RUN, "trainer.on_nonfinite=skip", f"trainer.log_every={every}")
     assert (content["skipped_steps"], content["steps"]) == (1, 4)
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert all(value.isfinite().all() for value in last["state_dict"].values())
+    entries = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
     assert "nan" not in (tmp_path / "metrics.csv").read_text()
+    for name in ("train/loss", "train/grad_norm"):
+        assert sum(bool(entry[name]) for entry in entries) == (3 if every == 1 else 2)

@@ -160,6 +160,27 @@ def test_what_was_computed_before_a_read_error_is_not_lost(tmp_path, monkeypatch
     assert unequal(outcome(tmp_path), whole) == []
 
 
+def test_what_was_restored_does_not_stay_in_memory(tmp_path, monkeypatch):
+    from fcnseg import resumption
+
+    short = (
+        *SMALL,
+        "trainer.max_steps=2",
+        "trainer.save_steps=1",
+        "trainer.val_every=2",
+        "trainer.limit_val_batches=1",
+    )
+    with monkeypatch.context() as patch:
+        at(patch, "on_train_batch_end", 2, die)
+        with pytest.raises(Killed):
+            trained(tmp_path, *short)
+    restore, start, held, left = resumption.restore, Checkpoints.on_train_start, [], []
+    monkeypatch.setattr(resumption, "restore", lambda *a: (held.append(a[2]), restore(*a))[1])
+    monkeypatch.setattr(Checkpoints, "on_train_start", lambda *a: (left.append(len(held[0])), start(*a))[1])
+    trained(tmp_path, *short)
+    assert left == [0]
+
+
 @pytest.mark.slow
 def test_a_resumed_task_keeps_the_best_validation_and_the_last(tmp_path, monkeypatch, whole):
     resumed = []

@@ -2,15 +2,21 @@
 
 import errno
 import resource
+import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from fcnseg import build
+from fcnseg.checkpoints import WholeFiles
+from fcnseg.data.shapes import Shapes
+from fcnseg.interruption import Stop
 from fcnseg.resumption import Checkpoints
 from fcnseg.task import SegmentationTask
-from fcnseg.trouble import RunError, left, words
+from fcnseg.trouble import RunError, Witness, left, words
 from runs import SMALL, composed, outcome, trained, unequal
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -45,27 +51,57 @@ RUN = (*SMALL, "trainer.max_steps=3", "trainer.val_every=3", "trainer.save_steps
     ],
 )
 def test_known_errors_are_put_into_words(error, said):
-    found = words(error, composed("data.workers=4"))
+    found = words(error, composed("data.workers=4"), Witness(), world_size=2)
     assert said in found
     assert "Traceback" not in found
 
 
 def test_errors_that_nobody_foresaw_keep_their_traceback():
-    assert words(RuntimeError("shape mismatch"), composed()) is None
-    assert words(TypeError("no"), composed()) is None
+    for error in (
+        RuntimeError("shape mismatch"),
+        TypeError("no"),
+        RuntimeError("igloo.pt is no file of tensors"),
+        RuntimeError("out of resource: shared memory, Required: 147456, Hardware limit: 101376"),
+    ):
+        assert words(error, composed(), Witness(), world_size=2) is None
+
+
+def test_only_where_there_are_several_processes_another_one_can_have_ended():
+    gone = RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    assert words(gone, composed(), Witness()) is None
+    assert words(BrokenPipeError(errno.EPIPE, "Broken pipe"), composed(), Witness()) == "[Errno 32] Broken pipe"
+    refused = "W&B cannot be reached: Connection refused"
+    assert words(ValueError(refused), composed(), Witness(), world_size=2) == refused
 
 
 def test_out_of_memory_tells_the_need_the_sizes_and_three_ways_out():
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.34 GiB. GPU 0 has ...")
-    said = words(error, composed("data.batch_size=8", "data.crop=400"), (8, 3, 400, 400))
-    assert "too small for 8 images of 400x400 at once" in said
+    said = words(error, composed("data.batch_size=8", "data.crop=400"), saw(8, 3, 400, 400))
+    assert "too small to train on 8 images of 400x400 at once" in said
     assert "2.34 GiB was asked for" in said
     assert said.endswith(
-        "Any of these needs less: trainer.precision=bf16-mixed, or data.batch_size=4 trainer.accumulate=2, or "
-        "data.crop=300"
+        "Any of these needs less, and makes another run, which wants a new folder: trainer.precision=bf16-mixed, or "
+        "data.batch_size=4 trainer.accumulate=2, or data.crop=300"
     )
-    whole = words(error, composed("trainer.precision=bf16-mixed", "data.crop=null"), (1, 3, 375, 500))
-    assert whole.endswith("data.image_side=375, or backbone.padding=same, or model.train=head")
+    photos = composed("trainer.precision=bf16-mixed", "data.crop=null", "backbone.padding=100")
+    assert words(error, photos, saw(1, 3, 375, 500)).endswith(
+        "data.image_side=375, or backbone.padding=same, or model.train=head"
+    )
+
+
+def test_out_of_memory_in_a_validation_is_not_mended_by_what_training_needs():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.34 GiB. GPU 0 has ...")
+    config = composed("data.batch_size=8", "data.crop=400", "backbone.padding=100")
+    said = words(error, config, saw(1, 3, 375, 500, validating=True))
+    assert "too small to validate 1 images of 500x375" in said
+    assert said.endswith("trainer.precision=bf16-mixed, or data.image_side=375, or backbone.padding=same")
+
+
+def saw(*shape, validating=False):
+    witness, batch = Witness(), SimpleNamespace(images=torch.empty(shape, device="meta"))
+    see = witness.on_validation_batch_start if validating else witness.on_train_batch_start
+    see(Trainer(barebones=True), LightningModule(), batch, 0)
+    return witness
 
 
 def test_what_is_left_names_the_checkpoint_that_is_there(tmp_path):
@@ -134,12 +170,70 @@ def test_a_full_disk_while_wandb_writes(tmp_path, monkeypatch, whole):
     )
 
 
+class OfflineLogger(FullLogger):
+    """Stands for a logger that fails otherwise than by the disk, at a step that a validation follows."""
+
+    def log_metrics(self, metrics, step):
+        if step == 2 and "train/loss" in metrics:  # steps count from 0 here
+            raise RuntimeError("the service is gone")
+
+
+def test_a_logger_that_fails_before_a_validation(tmp_path, monkeypatch, whole):
+    """The checkpoint must not leave the validation out."""
+    with monkeypatch.context() as patch:
+        original = build.build_loggers
+        patch.setattr(build, "build_loggers", lambda *arguments: [*original(*arguments), OfflineLogger()])
+        with pytest.raises(RuntimeError, match="the service is gone"):
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
+
+
+def test_a_full_disk_while_the_best_checkpoint_is_written(tmp_path, monkeypatch, whole):
+    """What is left must not count the validation as done."""
+    original = WholeFiles.save_checkpoint
+
+    def full(self, checkpoint, path, storage_options=None):
+        if path.name == "best.ckpt":
+            raise ValueError(f"{path} cannot be written (No space left on device): make room")
+        original(self, checkpoint, path, storage_options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeFiles, "save_checkpoint", full)
+        with pytest.raises(RunError, match=r"best\.ckpt cannot be written"):
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
+
+
+def test_a_worker_that_ends_with_the_run_is_no_accident(tmp_path, monkeypatch, whole):
+    """It was asked to end before it could begin to ignore that."""
+
+    def end():
+        signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 5) is killed by signal: Terminated. ")
+
+    original, reads = Shapes.read, []
+
+    def read(self, index):
+        reads.append(1)
+        return end() if len(reads) == 5 else original(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shapes, "read", read)
+        with pytest.raises(Stop, match="stopped at step 2") as stop:
+            trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert stop.value.status == 143
+    trained(tmp_path, *RUN, "trainer.save_steps=null")
+    assert unequal(outcome(tmp_path), whole) == []
+
+
 def test_a_gpu_without_memory(tmp_path, monkeypatch):
     def full(self, batch, batch_index):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     monkeypatch.setattr(SegmentationTask, "training_step", full)
     with pytest.raises(
-        RunError, match=r"memory is too small for 2 images of 32x32 at once: .* 20\.00 MiB was asked for"
+        RunError, match=r"memory is too small to train on 2 images of 32x32 at once: .* 20\.00 MiB was asked for"
     ):
         trained(tmp_path, *RUN)

@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported(folder):
+    with reported(folder, config):
         found = check(resolved(config, CheckConfig), folder)
     if found.faults:
         sys.exit(1)

@@ -1,7 +1,6 @@
 """Files of checkpoints: written whole or not at all, and read with care."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from fcnseg.disk import sync_folder, write_durably
-from fcnseg.weights.files import read_checkpoint
+from fcnseg.weights.files import check_sums, read_checkpoint
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 """What checkpoints/ holds: the two that were written last, and the one of the best validation."""
@@ -38,6 +37,7 @@ def keep_as_previous(last: Path) -> None:
     try:
         os.link(last, second)
         second.replace(previous)
+        second.unlink(missing_ok=True)  # two names of one file, as a kill may leave them, are not renamed
     except OSError:  # a file system without hard links
         last.replace(previous)
     sync_folder(last.parent)
@@ -106,13 +106,7 @@ def read_whole(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is cut off, changed, or not of a training.
     """
-    damaged = f"{path} is damaged"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (member := archive.testzip()) is not None:
-                raise ValueError(f"{damaged} (in {member})")
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{damaged} ({error})") from error
+    check_sums(path)
     content = read_checkpoint(path)
     if "progress" not in content:
         raise ValueError(f"{path} was not written by a training that can be continued")

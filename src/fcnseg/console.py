@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,9 +26,10 @@ from rich.table import Table
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.guard import NonFiniteError
-from fcnseg.interruption import Stop
+from fcnseg.interruption import Stop, was_started
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.results import split_remarks
+from fcnseg.secrets import check_secrets, masked
 from fcnseg.task import SegmentationTask
 
 FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "mean IU", "fw_iu": "f.w. IU"}
@@ -35,17 +37,21 @@ FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "m
 
 
 @contextmanager
-def reported(folder: Path) -> Iterator[None]:
+def reported(folder: Path, config: Any = None) -> Iterator[None]:
     """Turns what the user can mend into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where it came from.
 
     Args:
         folder: the run's; removed again if the run was refused before anything was in it.
+        config: as composed; it is refused if it asks for a secret, before a message about its value can show that.
     """
     try:
+        if config is not None:
+            check_secrets(cast(dict[str, Any], OmegaConf.to_container(config)), os.environ)
         yield
     except Stop as stop:
         _say("[bold yellow]stopped:[/]", str(stop), stop)
-        _leave(stop.status)
+        # A status other than 0 would have the trainer kill the first process, which may still have things to finish.
+        _leave(0 if was_started() else stop.status)
     except (ValueError, OSError, MisconfigurationException) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -69,7 +75,7 @@ def _say(title: str, text: str, error: Exception) -> None:
     """Prints a last word; what all processes find alike is said by the first one only."""
     alike = isinstance(error, Stop | FileExistsError) or isinstance(error.__cause__, NonFiniteError)
     if not alike or getattr(rank_zero_only, "rank", 0) == 0:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(title, escape(text))
+        Console(stderr=True, soft_wrap=True, highlight=False).print(title, escape(masked(text, os.environ)))
 
 
 def _is_one_of_several() -> bool:
@@ -151,7 +157,9 @@ def callbacks(progress: bool) -> list[Callback]:
 
 def warn(text: str) -> None:
     """Prints something that the user should know, and that does not stop the run."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print("[bold yellow]warning:[/]", escape(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        "[bold yellow]warning:[/]", escape(masked(text, os.environ))
+    )
 
 
 def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:

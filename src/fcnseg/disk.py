@@ -138,19 +138,28 @@ def held(path: Path, refusal: str) -> Iterator[None]:
         ValueError: the file cannot be made.
         FileExistsError: another process holds it.
     """
-    with _opened(path) as file:
-        try:
-            import fcntl
+    while True:
+        with _opened(path) as file:
+            if _taken(file, refusal) and not _is_at(file, path):
+                continue  # whoever held it before has removed it in between; a third process may hold a new one
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise FileExistsError(refusal) from error
-        except (ImportError, OSError):
-            pass
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+
+def _taken(file: BinaryIO, refusal: str) -> bool:
+    """Takes a lock that processes that are forked do not get; False where there are none."""
+    try:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        raise FileExistsError(refusal) from error
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def main(config: DictConfig) -> float | None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported(folder):
+    with reported(folder, config):
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ValueError("checkpoint must be set: a checkpoint that training wrote, or a run folder")
         hydra_config = HydraConfig.get()

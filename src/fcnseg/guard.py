@@ -65,7 +65,7 @@ class Guard:
             parameters: those of the optimiser.
 
         Returns:
-            The norm of all gradients.
+            The norm of all gradients; not a number for a step that is left out.
 
         Raises:
             NonFiniteError: the step is not finite, and the run is to stop.
@@ -80,8 +80,8 @@ class Guard:
         self._finite.append(finite)
         self._loss, self._images = None, []
         if self.on_nonfinite == "skip":
-            self._skip(trainer, trained)
-        elif self._is_known(finite):
+            return norm.new_tensor(torch.nan) if self._skip(trainer, trained) else norm
+        if self._is_known(finite):
             self.raise_if_bad(trainer)
         else:
             for parameter in trained:
@@ -93,11 +93,13 @@ class Guard:
         """Says whether a result can be read without waiting for a device."""
         return finite.device.type == "cpu"
 
-    def _skip(self, trainer: Any, parameters: Iterable[Parameter]) -> None:
-        if any(self._bad(trainer)):
-            self.skipped += 1
-            for parameter in parameters:
-                parameter.grad = None  # an optimiser leaves out what has no gradient, momentum and decay included
+    def _skip(self, trainer: Any, parameters: Iterable[Parameter]) -> bool:
+        if not any(self._bad(trainer)):
+            return False
+        self.skipped += 1
+        for parameter in parameters:
+            parameter.grad = None  # an optimiser leaves out what has no gradient, momentum and decay included
+        return True
 
     def raise_if_bad(self, trainer: Any) -> None:
         """Ends the run if a step since the last look was not finite in any process.

@@ -9,6 +9,19 @@ from typing import Any
 INTERRUPTED = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
 """Signals that end a run, with its exit status; Slurm warns with SIGUSR1 before the time is over."""
 
+STARTED_BY = "FCNSEG_STARTED_BY"
+"""Environment variable with the id of the process that starts the others of a run."""
+
+
+def starts_others() -> None:
+    """Lets the processes that this one will start know that it did."""
+    os.environ[STARTED_BY] = str(os.getpid())
+
+
+def was_started() -> bool:
+    """Says whether another process of the run started this one, and not torchrun or a scheduler."""
+    return os.environ.get(STARTED_BY) == str(os.getppid())
+
 
 class Stop(Exception):  # noqa: N818
     """A run ends because it was asked to.

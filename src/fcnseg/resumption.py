@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcnseg.checkpoints import BEST, LAST
 from fcnseg.data.sampler import Stream
+from fcnseg.guard import NonFiniteError
 from fcnseg.interruption import INTERRUPTED, Interruption, Stop
 from fcnseg.journal import Journal
 from fcnseg.task import SegmentationTask
@@ -53,7 +54,7 @@ class Checkpoints(Callback):
         self.started = self.written = time.monotonic()
         self.elapsed_s = earlier["progress"]["elapsed_s"] if earlier else 0.0
         self.step = earlier["global_step"] if earlier else 0
-        self._settled, self._due = False, False
+        self._settled, self._due, self._validating = False, False, False
 
     # ---- going on
 
@@ -67,7 +68,9 @@ class Checkpoints(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, Journal):
                 logger.keep(earlier["progress"]["entries"])
-        if earlier["progress"]["validation_due"]:
+        due = earlier["progress"]["validation_due"]
+        earlier.clear()  # the callers still name it, and a whole training's tensors need not stay in memory
+        if due:
             make_up_validation(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,7 +98,7 @@ class Checkpoints(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remembers that what is written from now on lacks this validation."""
-        self._due = trainer.state.fn == "fit"
+        self._due = self._validating = trainer.state.fn == "fit"
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_index: int, dataloader_idx: int = 0
@@ -103,6 +106,10 @@ class Checkpoints(Callback):
         """Ends a run within a validation; processes have different numbers of images, so only one alone can."""
         if self._due and trainer.world_size == 1:
             self._look(trainer, time_counts=False)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remembers that scores are noted from now on, so that half a validation would be written."""
+        self._validating = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the best weights, if these are, and then the last ones."""
@@ -117,10 +124,19 @@ class Checkpoints(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves what a lone process had reached when something failed between two steps, such as reading an image."""
-        complete = self._settled and trainer.world_size == 1 and trainer.global_step > self.step
-        if complete and isinstance(exception, Exception) and not isinstance(exception, OSError | Stop):
-            with suppress(ValueError, OSError):
-                self._write(trainer)
+        assert isinstance(pl_module, SegmentationTask)
+        ours = isinstance(exception, OSError | Stop | NonFiniteError) or not isinstance(exception, Exception)
+        if ours or trainer.world_size > 1 or trainer.global_step <= self.step or not self._is_between(trainer):
+            return
+        with suppress(ValueError, OSError):
+            pl_module.guard.raise_if_bad(trainer)
+            self._write(trainer)
+
+    def _is_between(self, trainer: Trainer) -> bool:
+        """Says whether the last step is done with: logged, and validated or known to lack that."""
+        # The trainer counts a step here after its entry was logged and its validation, if any, has ended.
+        counted = trainer.fit_loop.epoch_loop._batches_that_stepped == trainer.global_step
+        return self._settled and (counted or self._validating)
 
     def _look(self, trainer: Trainer, time_counts: bool) -> None:
         """Lets all processes decide together whether to write and whether to end."""

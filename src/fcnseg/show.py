@@ -28,7 +28,7 @@ def main(config: DictConfig) -> None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported(folder):
+    with reported(folder, config):
         print(f"picture {show(resolved(config, ShowConfig), folder)}")
 
 

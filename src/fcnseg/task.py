@@ -137,12 +137,19 @@ class SegmentationTask(LightningModule):
         finished = step >= self.trainer.max_steps > 0
         if step > self._logged_step and (step % every == 0 or finished):
             self.guard.raise_if_bad(self.trainer)
-            self.log("train/loss", self.train_loss.compute(), prog_bar=True)
-            self.log("train/grad_norm", self._gradient_norm)
+            self._log_if_finite("train/loss", self.train_loss.compute(), prog_bar=True)
+            self._log_if_finite("train/grad_norm", self._gradient_norm)
             self.train_loss.reset()
             self._logged_step = step
         if finished:
             self.trainer.should_stop = True
+
+    def _log_if_finite(self, name: str, value: Tensor, prog_bar: bool = False) -> None:
+        """Logs what a step has unless it was left out; then the trainer must not repeat the value of an earlier one."""
+        if value.isfinite():
+            self.log(name, value, prog_bar=prog_bar)
+        elif self.trainer._results is not None:
+            self.trainer._results.pop(f"on_train_batch_end.{name}", None)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Adds the batch to the confusion matrix and the loss; where images run short a process has an empty one."""

@@ -27,7 +27,7 @@ def main(config: DictConfig) -> float | None:
     from fcnseg.console import reported
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported(folder):
+    with reported(folder, config):
         scores = train(resolved(config, TrainConfig), folder)
     return float(scores["mean_iu"]) if scores else None
 
@@ -97,7 +97,7 @@ def fit(
     if trainer.is_global_zero:
         announce(config, data, task, folder, earlier["global_step"] if earlier else 0)
         write_config(folder, config)
-    with explained(folder, config, trainer, witness):
+    with explained(folder, config, trainer, witness, checkpoints):
         trainer.fit(task, data)
     if not trainer.is_global_zero:
         return {}

@@ -1,14 +1,17 @@
 """Loaders: the same batches with any number of workers, and what is in them."""
 
+import signal
+
 import pytest
 import torch
 
-from fcnseg.data.datamodule import SegmentationData
+from fcnseg.data.datamodule import LEFT_TO_TRAINING, SegmentationData, started
 from fcnseg.data.dataset import SegmentationDataset
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
+from fcnseg.interruption import INTERRUPTED
 from fcnseg.shapes import Batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -119,3 +122,14 @@ def test_a_module_for_evaluation_has_no_training_batches():
     assert len(data.val_dataloader()) == 3
     with pytest.raises(RuntimeError, match="no training set"):
         data.train_dataloader()
+
+
+def test_loader_workers_ignore_what_asks_a_run_to_end():
+    before = {number: signal.getsignal(number) for number in LEFT_TO_TRAINING}
+    try:
+        started(0)
+        assert all(signal.getsignal(number) == signal.SIG_IGN for number in LEFT_TO_TRAINING)
+        assert set(LEFT_TO_TRAINING) == set(INTERRUPTED)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -180,3 +180,21 @@ def test_a_checkpoint_of_another_program_is_refused(key, checkpoint):
     torch.save(content, checkpoint)
     with pytest.raises(ValueError, match=r"was not written by fcnseg.train"):
         read_stage(checkpoint)
+
+
+def test_a_single_changed_bit_of_a_checkpoint_is_noticed(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"fcnseg": {}, "state_dict": {"model.w": torch.arange(3000.0)}}, path)
+    assert torch.equal(read_stage(path).state["w"], torch.arange(3000.0))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path} is damaged \(in "):
+        read_stage(path)
+
+
+def test_a_run_that_has_only_the_checkpoint_before_the_last_says_so(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "previous.ckpt").touch()
+    with pytest.raises(FileNotFoundError, match=r"name the checkpoint before it, .*previous\.ckpt"):
+        find_checkpoint(tmp_path)

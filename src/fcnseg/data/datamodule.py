@@ -1,5 +1,6 @@
 """The LightningDataModule: sources, transforms and samplers put together."""
 
+import signal
 from collections.abc import Sequence
 from functools import partial
 
@@ -111,7 +112,7 @@ class SegmentationData(LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=settle,
+            worker_init_fn=started,
             collate_fn=partial(_collated, void=dataset.source.void, pad=self.batching == "pad"),
         )
 
@@ -128,6 +129,17 @@ def _collated(samples: Sequence[Sample], void: int, pad: bool) -> Batch:
         indices=nothing,
         names=[],
     )
+
+
+LEFT_TO_TRAINING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""Signals that ask a run to end, and often reach all its processes: workers go on until the training ends them."""
+
+
+def started(worker: int) -> None:
+    """Prepares a loader process."""
+    for number in LEFT_TO_TRAINING:
+        signal.signal(number, signal.SIG_IGN)
+    settle(worker)
 
 
 def settle(worker: int = 0) -> None:

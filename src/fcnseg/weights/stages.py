@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fcnseg.weights.files import read_checkpoint, read_tensors
+from fcnseg.weights.files import check_sums, read_checkpoint, read_tensors
 from fcnseg.weights.nets import AT_ONCE, NETS
 from fcnseg.weights.normalization import Normalization, from_metadata
 from fcnseg.weights.released import CLASSIFIERS, PUBLISHED, released_file
@@ -51,6 +51,11 @@ def find_checkpoint(path: Path) -> Path:
     """
     if path.is_dir():
         last = path / "checkpoints" / "last.ckpt"
+        if not last.is_file() and (previous := last.with_name("previous.ckpt")).is_file():
+            raise FileNotFoundError(
+                f"{path} was killed while it wrote {last}, which is not there: name the checkpoint before it, "
+                f"{previous}, or let the training go on"
+            )
         if not last.is_file():
             raise FileNotFoundError(f"{path} is no finished run: there is no {last}")
         return last
@@ -72,6 +77,7 @@ def read_stage(path: Path, prefix: str = "model.") -> Stage:
     """
     file = find_checkpoint(path)
     content = read_checkpoint(file)
+    check_sums(file)
     if "fcnseg" not in content or "state_dict" not in content:
         raise ValueError(f"{file} was not written by fcnseg.train: it does not say which net it holds")
     state = {
