@@ -25,7 +25,11 @@ def test_a_run_that_was_asked_to_end_says_where_it_is_and_ends_with_the_status(t
     assert last_words(tmp_path, capsys, Stop(status, 7)) == (status, words)
 
 
-@pytest.mark.parametrize(("starter", "status"), [(os.getppid(), 0), (os.getpid(), 143), ("", 143)])
+@pytest.mark.parametrize(
+    ("starter", "status"),
+    [(os.getppid(), 0), (os.getpid(), 143), ("", 143)],
+    ids=["started by ours", "started by another", "started by nobody"],
+)
 def test_a_process_that_another_one_of_the_run_started_leaves_the_status_to_that_one(
     tmp_path, capsys, monkeypatch, starter, status
 ):
