@@ -1,18 +1,23 @@
 """The command runs the claim that is named, prints its table and keeps its record."""
 
+import importlib
 import inspect
 import json
+from dataclasses import fields
 
 import pytest
 import torch
 
 from fcnseg.benchmark import CLAIMS, OPTIONS, main, parser
+from fcnseg.benchmarks.nets import Setting
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_has_a_module_that_takes_its_options(name):
-    module = pytest.importorskip(f"fcnseg.benchmarks.{name}")
-    assert set(inspect.signature(module.measure).parameters) == {key.replace("-", "_") for key in CLAIMS[name].options}
+    module, claim = importlib.import_module(f"fcnseg.benchmarks.{name}"), CLAIMS[name]
+    arguments = [*(["setting"] if claim.setting else []), *(key.replace("-", "_") for key in claim.options)]
+    assert sorted(inspect.signature(module.measure).parameters) == sorted(arguments)
+    assert set(claim.setting) <= {field.name for field in fields(Setting)}
 
 
 def written(key, value):
@@ -24,7 +29,7 @@ def written(key, value):
 @pytest.mark.parametrize("name", CLAIMS)
 def test_defaults_are_what_one_would_type(name):
     chosen = vars(parser().parse_args([name]))
-    for key, default in CLAIMS[name].options.items():
+    for key, default in {**CLAIMS[name].setting, **CLAIMS[name].options}.items():
         assert chosen[key.replace("-", "_")] == default
         assert default is None or OPTIONS[key].read(written(key, default)) == default
 

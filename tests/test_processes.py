@@ -18,6 +18,7 @@ from fcnseg.data.transforms import Augmentation
 from fcnseg.fcn import FCN
 from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
 from fcnseg.task import SegmentationTask
+from recorder import Recorder
 from warm import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -37,19 +38,6 @@ class Voided(Shapes):
             mask = mask.copy()
             mask[: 30 + index % 10] = self.void
         return image, mask
-
-
-class Recorder(torch.optim.SGD):
-    """Keeps the gradients of each step and changes nothing."""
-
-    def __init__(self, net):
-        super().__init__(net.parameters(), lr=0.0)
-        self.steps = []
-
-    def step(self, closure=None):
-        with torch.enable_grad():
-            closure()
-        self.steps.append([parameter.grad.clone() for parameter in self.param_groups[0]["params"]])
 
 
 def made(reduction):

@@ -19,6 +19,7 @@ from fcnseg.resumption import Checkpoints
 from fcnseg.shapes import Batch
 from fcnseg.task import SegmentationTask
 from fcnseg.weights.stages import read_stage
+from recorder import Recorder
 
 VOID = 255
 CLASSES = 4
@@ -81,19 +82,6 @@ def difference(ours, theirs):
 
 
 # ---- one step, cut up
-
-
-class Recorder(torch.optim.SGD):
-    """Keeps the gradients of each step and changes nothing."""
-
-    def __init__(self, net):
-        super().__init__(net.parameters(), lr=0.0)
-        self.steps = []
-
-    def step(self, closure=None):
-        with torch.enable_grad():
-            closure()
-        self.steps.append([parameter.grad.clone() for parameter in self.param_groups[0]["params"]])
 
 
 def recorded(net, reduction, batches, accumulate):

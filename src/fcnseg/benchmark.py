@@ -5,7 +5,7 @@ import importlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,6 @@ OPTIONS = {
     "precision": Option(str, "what it computes in", ("fp32", "bf16")),
     "device": Option(str, "cpu or cuda"),
     "repeat": Option(counting, "rounds, of which the median counts"),
-    "side": Option(counting, "side of square images, where it does not vary"),
     "sides": Option(counts, "sides of the images that are compared"),
     "batches": Option(counts, "images a pass that are compared"),
     "strides": Option(counts, "output strides that are compared"),
@@ -67,15 +66,10 @@ OPTIONS = {
 WIDTH = 120
 """Columns of a table that goes into a file."""
 
-NETS: dict[str, Any] = {
-    "model": "fcn8s",
-    "backbone": "vgg16",
-    "size": (500, 375),
-    "batch": 1,
-    "device": "cpu",
-    "peers": None,
-}
-"""Options of everything that compares whole nets, and what they are unless said otherwise."""
+IMAGES: dict[str, Any] = {"size": (500, 375), "batch": 1, "device": "cpu"}
+NET: dict[str, Any] = IMAGES | {"model": "fcn8s", "backbone": "vgg16"}
+NETS: dict[str, Any] = NET | {"peers": None}
+"""Options of what needs images, a net, or nets to compare it with; they become a benchmarks.nets.Setting."""
 
 
 @dataclass(frozen=True)
@@ -84,58 +78,45 @@ class Claim:
 
     Attributes:
         says: for --help.
-        options: {name: what it is unless said otherwise}, the arguments of the module's ``measure``.
+        options: {name: what it is unless said otherwise}, arguments of the module's ``measure``.
+        setting: likewise, of the Setting that is its first argument.
     """
 
     says: str
     options: Mapping[str, Any]
+    setting: Mapping[str, Any] = field(default_factory=dict)
 
 
 CLAIMS = {
-    "infer": Claim("images through the net", NETS | {"precision": "fp32", "repeat": 5}),
-    "train": Claim("whole training steps", NETS | {"precision": "fp32", "repeat": 5}),
-    "memory": Claim("the peak of memory above the net", NETS),
-    "loss": Claim(
-        "upsampling and loss, forward and backward",
-        {"model": "fcn8s", "backbone": "vgg16", "size": (500, 375), "batch": 1, "device": "cpu", "repeat": 9},
-    ),
-    "metrics": Claim(
-        "the confusion matrix against the authors' numpy",
-        {"size": (500, 375), "batch": 20, "device": "cpu", "repeat": 9},
-    ),
+    "infer": Claim("images through the net", {"precision": "fp32", "repeat": 5}, NETS),
+    "train": Claim("whole training steps", {"precision": "fp32", "repeat": 5}, NETS),
+    "memory": Claim("the peak of memory above the net", {}, NETS),
+    "loss": Claim("upsampling and loss, forward and backward", {"repeat": 9}, NET),
+    "metrics": Claim("the confusion matrix against the authors' numpy", {"repeat": 9}, IMAGES | {"batch": 20}),
     "loader": Claim(
         "images and masks on disk to batches of crops",
         {"root": None, "images": 48, "repeat": 9, "crop": 320, "batch": 8},
     ),
     "overhead": Claim(
         "what Lightning adds to a training step",
-        {
-            "model": "fcn8s",
-            "backbone": "squeezenet",
-            "size": (96, 96),
-            "batch": 8,
-            "device": "cpu",
-            "repeat": 30,
-            "log-every": 10,
-        },
+        {"repeat": 30, "log-every": 10},
+        NET | {"backbone": "squeezenet", "size": (96, 96), "batch": 8},
     ),
     "scaling": Claim(
         "inference over sizes, batches and strides",
         {
-            "backbone": "vgg16",
-            "side": 250,
             "sides": (250, 500, 1000, 2000),
             "batches": (1, 2, 4, 8, 16, 32),
             "strides": (32, 16, 8),
             "precision": "fp32",
-            "device": "cpu",
             "repeat": 3,
-            "peers": None,
         },
+        NETS | {"size": (250, 250)},
     ),
     "gpu": Claim(
         "training and inference on a GPU, every way that may be fast",
-        NETS | {"size": (500, 500), "batch": 20, "device": "cuda", "repeat": 10, "limit": 200},
+        {"repeat": 10, "limit": 200},
+        NETS | {"size": (500, 500), "batch": 20, "device": "cuda"},
     ),
     "convolutionalization": Claim(
         "one pass over a large image against its crops (Sec. 3.1)",
@@ -150,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     names = whole.add_subparsers(dest="name", required=True, metavar="CLAIM")
     for name, claim in CLAIMS.items():
         one = names.add_parser(name, help=claim.says, description=claim.says)
-        for key, default in claim.options.items():
+        for key, default in {**claim.setting, **claim.options}.items():
             option = OPTIONS[key]
             said = f"{option.says} (default {written(default)})"
             one.add_argument(f"--{key}", type=option.read, default=default, choices=option.choices, help=said)
@@ -176,16 +157,20 @@ def main(arguments: list[str] | None = None) -> None:
     from rich.console import Console
 
     from fcnseg.benchmarks import machine, records
+    from fcnseg.benchmarks.nets import Setting
     from fcnseg.messages import complained
 
     with complained(), machine.exact_and_tuned():
         if threads:
             torch.set_num_threads(threads)
+        device = chosen.get("device", "cpu")
+        if wanted := CLAIMS[name].setting:
+            chosen["setting"] = Setting(**{key: chosen.pop(key) for key in wanted})
         before = machine.load()
         found = importlib.import_module(f"fcnseg.benchmarks.{name}").measure(**chosen)
         after = machine.load()
         command = f"python -m fcnseg.benchmark {shlex.join(words)}"
-        record = records.recorded(command, found, machine.described(chosen.get("device", "cpu")), before, after)
+        record = records.recorded(command, found, machine.described(device), before, after)
         wide = None if sys.stdout.isatty() else WIDTH
         records.show(record, Console(highlight=False, width=wide))
         print(f"appended to {records.append(out or records.FOLDER, name, record)}")

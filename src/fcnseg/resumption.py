@@ -4,11 +4,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from fcnseg.checkpoints import BEST, LAST
 from fcnseg.data.sampler import Stream
@@ -55,11 +55,14 @@ class Checkpoints(Callback):
         self.elapsed_s = earlier["progress"]["elapsed_s"] if earlier else 0.0
         self.step = earlier["global_step"] if earlier else 0
         self._settled, self._due, self._validating = False, False, False
+        self._group: ProcessGroup | None = None
 
     # ---- going on
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restores everything that the earlier run had reached, and makes up for a validation that was interrupted."""
+        if trainer.world_size > 1:
+            self._group = cast(ProcessGroup, torch.distributed.new_group(backend="gloo"))
         earlier, self.earlier = self.earlier, None
         if earlier is None:
             return
@@ -145,7 +148,7 @@ class Checkpoints(Callback):
         step, now = trainer.global_step, time.monotonic()
         by_time = self.every_s is not None and now - self.written >= self.every_s
         by_steps = self.every_steps is not None and step % self.every_steps == 0
-        write, signal = agreed(trainer, int(time_counts and (by_time or by_steps)), self.interruption.signal)
+        write, signal = agreed(self._group, int(time_counts and (by_time or by_steps)), self.interruption.signal)
         if (signal or write) and (step > self.step or self._due):
             task.guard.raise_if_bad(trainer)
             self._write(trainer)
@@ -189,14 +192,18 @@ def make_up_validation(trainer: Trainer) -> None:
     loop._batches_that_stepped += 1
 
 
-def agreed(trainer: Trainer, *values: int) -> tuple[int, ...]:
-    """Returns the largest of each value over all processes."""
-    if trainer.world_size == 1:
+def agreed(group: ProcessGroup | None, *values: int) -> tuple[int, ...]:
+    """Returns the largest of each value over all processes.
+
+    Args:
+        group: of the processes, which talks in the processors' memory: a GPU would have to be waited for. None is one.
+        values: this process's.
+    """
+    if group is None:
         return values
-    tensor = torch.tensor(values, device=trainer.strategy.root_device)
-    reduced = trainer.strategy.reduce(tensor, reduce_op="max")
-    assert isinstance(reduced, Tensor)
-    return tuple(reduced.tolist())
+    tensor = torch.tensor(values)
+    torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX, group)
+    return tuple(tensor.tolist())
 
 
 def restore(trainer: Trainer, task: SegmentationTask, content: dict[str, Any]) -> None:

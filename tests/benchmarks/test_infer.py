@@ -3,10 +3,11 @@
 import json
 
 from fcnseg.benchmarks.infer import measure
+from fcnseg.benchmarks.nets import Setting
 
 
 def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_vgg):
-    found = measure("fcn8s", "vgg16", (40, 24), 1, "fp32", "cpu", 2, peers)
+    found = measure(Setting(size=(40, 24), peers=peers), "fp32", 2)
     rows = {row["what"]: row for row in found["rows"]}
     assert list(rows) == [
         *("ours", "ours, plain", "torchfcn", "torchfcn, channels_last"),
@@ -21,7 +22,7 @@ def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_
 
 
 def test_ours_stands_alone_where_there_is_no_peer(narrow_vgg):
-    found = measure("fcn16s", "vgg16", (40, 24), 2, "bf16", "cpu", 1, None)
+    found = measure(Setting("fcn16s", size=(40, 24), batch=2), "bf16", 1)
     assert [row["what"] for row in found["rows"]][:2] == ["ours", "ours, plain"]
     assert "fcn16s, vgg16, 40x24, batch 2, bf16, 1 rounds" in found["title"]
     assert any("make bench" in note for note in found["notes"])

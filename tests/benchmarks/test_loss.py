@@ -8,7 +8,7 @@ from fcnseg.benchmarks.nets import Setting
 
 
 def test_three_ways_are_timed_and_agree():
-    found = measure("fcn8s", "vgg16", (40, 24), 2, "cpu", 1)
+    found = measure(Setting(size=(40, 24), batch=2), 1)
     assert [row["what"] for row in found["rows"]] == ["ours", DENSE, AS_TORCHFCN, "ours again"]
     assert set(found["differences"]) == {DENSE, AS_TORCHFCN}
     assert max(found["differences"].values()) < 1e-6

@@ -57,7 +57,7 @@ def test_a_process_that_is_killed_has_its_row(peers, monkeypatch):
         return (20 if label == "ours" else 30) * MIB
 
     monkeypatch.setattr(memory, "in_child", child)
-    found = measure("fcn8s", "vgg16", (40, 24), 1, "cpu", peers)
+    found = measure(Setting(size=(40, 24), peers=peers))
     rows = {(row["part"], row["what"]): row for row in found["rows"]}
     assert len(rows) == 2 * 4 + 3
     assert rows[INFERENCE, "torchfcn"] == {"what": "torchfcn", "part": INFERENCE, "MiB": 30, "times ours": 1.5}

@@ -5,6 +5,7 @@ import pytest
 
 from fcnseg.benchmarks import metrics
 from fcnseg.benchmarks.metrics import histogram, measure
+from fcnseg.benchmarks.nets import Setting
 
 
 def test_the_authors_histogram_leaves_void_out():
@@ -15,7 +16,7 @@ def test_the_authors_histogram_leaves_void_out():
 
 
 def test_both_are_timed():
-    found = measure((20, 10), 3, "cpu", 2)
+    found = measure(Setting(size=(20, 10), batch=3), 2)
     assert [row["what"] for row in found["rows"]] == ["ours", "numpy as in score.py", "ours again"]
     assert found["title"].startswith("Confusion matrix of 3 images of 20x10")
 
@@ -23,4 +24,4 @@ def test_both_are_timed():
 def test_a_count_that_differs_is_no_comparison(monkeypatch):
     monkeypatch.setattr(metrics, "histogram", lambda truth, predicted: np.zeros((21, 21), np.int64))
     with pytest.raises(ValueError, match="confusion matrices differ"):
-        measure((20, 10), 1, "cpu", 1)
+        measure(Setting(size=(20, 10)), 1)

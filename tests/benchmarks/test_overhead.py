@@ -23,7 +23,7 @@ SMALL = Setting(backbone="squeezenet", size=(32, 32))
 
 
 def test_both_are_timed():
-    found = measure("fcn8s", "squeezenet", (32, 32), 1, "cpu", 2, 1)
+    found = measure(Setting(backbone="squeezenet", size=(32, 32)), 2, 1)
     assert [row["what"] for row in found["rows"]] == ["a bare loop", "a bare loop again", "Lightning"]
     assert {len(seconds) for seconds in found["seconds"].values()} == {2}
     assert found["notes"][0].startswith("Lightning adds ")

@@ -11,14 +11,14 @@ from fcnseg.benchmarks.train import LR, measure, step
 
 
 def test_steps_of_ours_and_the_peer_are_timed(peers, narrow_vgg):
-    found = measure("fcn8s", "vgg16", (40, 24), 1, "fp32", "cpu", 1, peers)
+    found = measure(Setting(size=(40, 24), peers=peers), "fp32", 1)
     rows = {row["what"]: row for row in found["rows"]}
     assert list(rows) == ["ours", "ours, plain", "torchfcn", "torchfcn, channels_last", "ours again"]
     assert 0 < rows["ours"]["GFLOP"] < rows["ours, plain"]["GFLOP"]
 
 
 def test_bf16_is_autocast_beside_the_peer_with_and_without_it(peers, narrow_vgg):
-    found = measure("fcn8s", "vgg16", (40, 24), 1, "bf16", "cpu", 1, peers)
+    found = measure(Setting(size=(40, 24), peers=peers), "bf16", 1)
     assert [row["what"] for row in found["rows"]] == [
         *("ours, autocast", "ours, plain, autocast", "torchfcn", "torchfcn, autocast"),
         *("torchfcn, channels_last, autocast", "ours, autocast again"),

@@ -180,14 +180,18 @@ def test_files_that_claim_to_be_huge_are_left_to_pillow(tmp_path, side):
 # ---- damage
 
 
+def spoilt(path, place, value, cut):
+    """Changes a byte of a file, or ends the file there."""
+    whole = path.read_bytes()
+    at = int(place * len(whole))
+    path.write_bytes(whole[:at] if cut else whole[:at] + bytes([value]) + whole[at + 1 :])
+    return path
+
+
 @often
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_mask_is_as_it_was_or_left_to_pillow(tmp_path, place, value, cut):
-    whole = palette_png(tmp_path / "a.png").read_bytes()
-    at = int(place * len(whole))
-    damaged = tmp_path / "b.png"
-    damaged.write_bytes(whole[:at] if cut else whole[:at] + bytes([value]) + whole[at + 1 :])
-    found = numbers_of_png(damaged)
+    found = numbers_of_png(spoilt(palette_png(tmp_path / "a.png"), place, value, cut))
     assert found is None or np.array_equal(found, NUMBERS)
     if cut:
         assert found is None
@@ -196,10 +200,7 @@ def test_a_damaged_mask_is_as_it_was_or_left_to_pillow(tmp_path, place, value, c
 @often
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_photograph_is_what_pillow_makes_of_it_or_left_to_it(tmp_path, place, value, cut):
-    whole = jpeg(tmp_path / "a.jpg").read_bytes()
-    at = int(place * len(whole))
-    damaged = tmp_path / "b.jpg"
-    damaged.write_bytes(whole[:at] if cut else whole[:at] + bytes([value]) + whole[at + 1 :])
+    damaged = spoilt(jpeg(tmp_path / "a.jpg"), place, value, cut)
     found = rgb_of_jpeg(damaged)
     assert not cut or found is None
     if found is not None:

@@ -4,7 +4,6 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from fcnseg.benchmarks.nets import DTYPES, OTHER, OURS, PEER, PEER_LAST, PLAIN, 
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows, controlled, gflop, rows
 from fcnseg.benchmarks.train import step
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 
 COMPILED = ", compiled"
 """Ends the label of a way through torch.compile."""
@@ -42,38 +41,23 @@ class Started:
     gflop: float
 
 
-def measure(
-    model: str,
-    backbone: str,
-    size: tuple[int, int],
-    batch: int,
-    device: str,
-    repeat: int,
-    limit: float,
-    peers: Path | None,
-) -> dict[str, Any]:
+def measure(setting: Setting, repeat: int, limit: float) -> dict[str, Any]:
     """Times training under autocast to bfloat16, and inference in bfloat16 and float32.
 
     Args:
-        model: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
-        backbone: ours.
-        size: width and height; the paper's Table 1 takes 500x500.
-        batch: images a step; the paper's is 20.
-        device: cuda, or cpu to see that it runs.
+        setting: what all nets share; the paper's Table 1 takes 500x500, and its batch is 20.
         repeat: rounds.
         limit: seconds after which no further row is begun.
-        peers: where torchfcn lies, if it is not installed.
 
     Raises:
-        ValueError: no such model, backbone or device.
-        FileNotFoundError: no torchfcn in ``peers``.
+        ValueError: no such model or backbone.
+        FileNotFoundError: no torchfcn in ``setting.peers``.
     """
-    setting = Setting(model, backbone, size, batch, checked_device(device), peers)
     present = labels(setting, [label.removesuffix(COMPILED) for label in WAYS])
     wanted = [label for label in WAYS if label.removesuffix(COMPILED) in present]
     deadline = time.monotonic() + limit
     found: Rows = []
-    peaks = {precision: peak_gflops(dtype, device) for precision, dtype in DTYPES.items()}
+    peaks = {precision: peak_gflops(dtype, setting.device) for precision, dtype in DTYPES.items()}
     for phase, precision, start in (
         ("training, autocast", "bf16", trained),
         ("inference, bf16", "bf16", inferring(torch.bfloat16)),

@@ -1,6 +1,5 @@
 """Images through the net: ours, ours without the exact window, and the peers."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,44 +8,29 @@ from fcnseg.benchmarks.machine import peak_gflops
 from fcnseg.benchmarks.nets import DTYPES, OTHER, OURS, PEER, PEER_LAST, PLAIN, Entrant, Setting, entrant, labels
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import controlled, difference, gflop, rows
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 
 
-def measure(
-    model: str,
-    backbone: str,
-    size: tuple[int, int],
-    batch: int,
-    precision: str,
-    device: str,
-    repeat: int,
-    peers: Path | None,
-) -> dict[str, Any]:
+def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     """Times inference.
 
     Args:
-        model: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
-        backbone: ours.
-        size: width and height.
-        batch: images a pass.
+        setting: what all nets share.
         precision: fp32, or bf16 for weights and activations in bfloat16.
-        device: cpu or cuda.
         repeat: rounds.
-        peers: where torchfcn lies, if it is not installed.
 
     Raises:
-        ValueError: no such model, backbone or device.
-        FileNotFoundError: no torchfcn in ``peers``.
+        ValueError: no such model or backbone.
+        FileNotFoundError: no torchfcn in ``setting.peers``.
     """
-    setting = Setting(model, backbone, size, batch, checked_device(device), peers)
     present = labels(setting, (OURS, PLAIN, PEER, PEER_LAST, OTHER))
     entrants = [entrant(label, setting, DTYPES[precision]) for label in present]
     ways = {each.label: _pass(each) for each in entrants}
     with torch.inference_mode():
         arithmetic = {label: gflop(run) for label, run in ways.items()}
         apart = {label: difference(ways[label](), ways[OURS]()) for label in (PLAIN, PEER) if label in ways}
-        times = interleaved(controlled(ways), repeat, device)
-    peak = peak_gflops(DTYPES[precision], device)
+        times = interleaved(controlled(ways), repeat, setting.device)
+    peak = peak_gflops(DTYPES[precision], setting.device)
     notes = [f"{label}: its logits differ from ours by {value:.1e} of the largest" for label, value in apart.items()]
     return {
         "title": f"Inference: {setting}, {precision}, {repeat} rounds",

@@ -15,7 +15,7 @@ from fcnseg.fcn import FCN
 from fcnseg.geometry import IMAGE, Grid
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.shapes import VOID, Features
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 from fcnseg.upsampling import bilinear_kernel
 
 OURS = "ours"
@@ -25,27 +25,22 @@ AS_TORCHFCN = "dense kernel and loss as torchfcn's"
 Step = Callable[[], Tensor]
 
 
-def measure(model: str, backbone: str, size: tuple[int, int], batch: int, device: str, repeat: int) -> dict[str, Any]:
+def measure(setting: Setting, repeat: int) -> dict[str, Any]:
     """Times upsampling, cropping and loss, forward and backward to the scores.
 
     The peers upsample as torchfcn does: by a transposed convolution from every class to every class, whose weights are
     zero off the diagonal. torchfcn leaves them out of its optimiser and has their gradient computed all the same.
 
     Args:
-        model: whose last upsampling is meant.
-        backbone: likewise.
-        size: width and height.
-        batch: images.
-        device: cpu or cuda.
+        setting: whose last upsampling is meant, and the images.
         repeat: rounds.
 
     Raises:
-        ValueError: no such model, backbone or device.
+        ValueError: no such model or backbone.
     """
-    setting = Setting(model, backbone, size, batch, checked_device(device))
     ways = steps(setting)
     losses = {label: float(step()) for label, step in ways.items()}
-    times = interleaved(controlled(ways), repeat, device)
+    times = interleaved(controlled(ways), repeat, setting.device)
     apart = {label: abs(value / losses[OURS] - 1) for label, value in losses.items() if label != OURS}
     return {
         "title": f"Upsampling and loss, forward and backward: {setting}, {CLASSES} classes, {repeat} rounds",

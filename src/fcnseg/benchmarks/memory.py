@@ -16,31 +16,22 @@ from fcnseg.benchmarks import loss, train
 from fcnseg.benchmarks.nets import OURS, PEER, PLAIN, Setting, entrant, labels, targets_of
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows
-from fcnseg.timing import checked_device
 
 INFERENCE, TRAINING, LOSS = "inference", "training step", "upsampling and loss"
 
 MIB = 2**20
 
 
-def measure(
-    model: str, backbone: str, size: tuple[int, int], batch: int, device: str, peers: Path | None
-) -> dict[str, Any]:
+def measure(setting: Setting) -> dict[str, Any]:
     """Measures the peak of inference, of a training step (gradients and momentum included) and of the loss alone.
 
     Args:
-        model: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
-        backbone: ours.
-        size: width and height.
-        batch: images a step.
-        device: cpu or cuda.
-        peers: where torchfcn lies, if it is not installed.
+        setting: what all nets share.
 
     Raises:
-        ValueError: no such model, backbone or device.
-        FileNotFoundError: no torchfcn in ``peers``.
+        ValueError: no such model or backbone.
+        FileNotFoundError: no torchfcn in ``setting.peers``.
     """
-    setting = Setting(model, backbone, size, batch, checked_device(device), peers)
     present = labels(setting, (OURS, PLAIN, PEER))
     found: Rows = []
     for what in (INFERENCE, TRAINING):
@@ -49,8 +40,8 @@ def measure(
     return {
         "title": f"Peak memory above the net: {setting}, fp32",
         "rows": found,
-        "notes": [METHODS[method(device)]] + ([] if PEER in present else [REMEDY]),
-        "method": method(device),
+        "notes": [METHODS[method(setting.device)]] + ([] if PEER in present else [REMEDY]),
+        "method": method(setting.device),
     }
 
 

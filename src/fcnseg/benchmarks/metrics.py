@@ -9,22 +9,20 @@ from numpy.typing import NDArray
 from fcnseg.benchmarks.nets import CLASSES, Setting, targets_of
 from fcnseg.benchmarks.tables import controlled, rows
 from fcnseg.metrics import ConfusionMatrix
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 
 
-def measure(size: tuple[int, int], batch: int, device: str, repeat: int) -> dict[str, Any]:
+def measure(setting: Setting, repeat: int) -> dict[str, Any]:
     """Times the confusion matrix of predictions, images one by one as in validation.
 
     Args:
-        size: width and height.
-        batch: images in every measurement.
-        device: cpu or cuda; numpy's images lie in memory.
+        setting: size and number of the images, and the device; numpy's images lie in memory.
         repeat: rounds.
 
     Raises:
-        ValueError: no such device, or the two count differently.
+        ValueError: the two count differently.
     """
-    targets = targets_of(Setting(size=size, batch=batch, device=checked_device(device)))
+    targets, device = targets_of(setting), setting.device
     generator = torch.Generator().manual_seed(3)
     predictions = torch.randint(0, CLASSES, targets.shape, dtype=torch.uint8, generator=generator).to(device)
     arrays = targets.cpu().numpy(), predictions.cpu().numpy()
@@ -42,7 +40,7 @@ def measure(size: tuple[int, int], batch: int, device: str, repeat: int) -> dict
         raise ValueError("the two confusion matrices differ, so their times say nothing: one of them is wrong")
     times = interleaved(controlled({"ours": ours, "numpy as in score.py": theirs}), repeat, device)
     return {
-        "title": f"Confusion matrix of {batch} images of {size[0]}x{size[1]}, {CLASSES} classes, {repeat} rounds",
+        "title": f"Confusion matrix of {setting.images}, {CLASSES} classes, {repeat} rounds",
         "rows": rows(times),
         "notes": ["both count the same"],
         "seconds": times.rounds,

@@ -15,6 +15,7 @@ from fcnseg.backbones.convolution import fastest_format
 from fcnseg.benchmarks.peers import TORCHFCN, TorchvisionFCN, torchfcn_folder, torchfcn_net
 from fcnseg.fcn import FCN
 from fcnseg.shapes import VOID, Images, Targets
+from fcnseg.timing import checked_device
 from fcnseg.weights.normalization import CAFFE
 
 OURS, PLAIN = "ours", "ours, plain"
@@ -39,6 +40,9 @@ class Setting:
         batch: images a step.
         device: cpu or cuda.
         peers: where torchfcn lies, if it is not installed.
+
+    Raises:
+        ValueError: there is no such device here.
     """
 
     model: str = "fcn8s"
@@ -48,9 +52,18 @@ class Setting:
     device: str = "cpu"
     peers: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Looks for the device."""
+        checked_device(self.device)
+
     def __str__(self) -> str:
         """Names it in a title."""
         return f"{self.model}, {self.backbone}, {self.size[0]}x{self.size[1]}, batch {self.batch}"
+
+    @property
+    def images(self) -> str:
+        """Names the images alone."""
+        return f"{self.batch} images of {self.size[0]}x{self.size[1]}"
 
     @property
     def shape(self) -> tuple[int, int, int]:

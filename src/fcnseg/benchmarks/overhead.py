@@ -26,7 +26,7 @@ from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups
 from fcnseg.shapes import Batch
 from fcnseg.task import SegmentationTask
-from fcnseg.timing import Times, checked_device, seconds
+from fcnseg.timing import Times, seconds
 
 BARE, THROUGH = "a bare loop", "Lightning"
 
@@ -34,24 +34,18 @@ WARM_UP = 3
 """Steps that do not count: the first ones build what later ones keep, and one batch is fetched ahead."""
 
 
-def measure(
-    model: str, backbone: str, size: tuple[int, int], batch: int, device: str, repeat: int, log_every: int
-) -> dict[str, Any]:
+def measure(setting: Setting, repeat: int, log_every: int) -> dict[str, Any]:
     """Times training steps through SegmentationTask and a Trainer, and the same ones without them.
 
     Args:
-        model: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
-        backbone: ours.
-        size: width and height.
-        batch: images a step.
-        device: cpu or cuda.
+        setting: net and images.
         repeat: steps that count.
         log_every: steps between entries of metrics.csv, as trainer.log_every.
 
     Raises:
-        ValueError: no such model, backbone or device.
+        ValueError: no such model or backbone.
     """
-    setting = Setting(model, backbone, size, batch, checked_device(device))
+    device = setting.device
     turns = Turns(bare_step(prepared(setting), batch_of(setting)), batch_of(setting), repeat + WARM_UP, device)
     task = SegmentationTask(prepared(setting), PixelCrossEntropy(), make_optimizer)
     with TemporaryDirectory() as folder, quiet():

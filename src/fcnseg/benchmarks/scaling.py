@@ -1,7 +1,6 @@
 """How time grows with the image, the batch and the output stride, ours beside torchfcn."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,51 +9,44 @@ from fcnseg.benchmarks.machine import free_bytes
 from fcnseg.benchmarks.nets import DTYPES, OURS, PEER, Setting, entrant, labels
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import FAILED, Rows, controlled, rows
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 
 CHANNELS, MAPS, BORDER = 64, 4, 200
 """The net's largest maps: channels at full resolution, how many live at once, and the padding on both sides."""
 
 
 def measure(
-    backbone: str,
-    side: int,
+    setting: Setting,
     sides: tuple[int, ...],
     batches: tuple[int, ...],
     strides: tuple[int, ...],
     precision: str,
-    device: str,
     repeat: int,
-    peers: Path | None,
 ) -> dict[str, Any]:
-    """Times inference along three lines: FCN-8s over sides and over batches, and one image over strides.
+    """Times inference along three lines: over sides, over batches and over strides.
 
     Args:
-        backbone: ours.
-        side: of the square images where the side does not vary.
-        sides: of the images, at batch 1.
+        setting: what holds where it is not varied.
+        sides: of square images.
         batches: images a pass.
         strides: of the output, 32, 16 or 8.
         precision: fp32, or bf16 for weights and activations in bfloat16.
-        device: cpu or cuda.
         repeat: rounds.
-        peers: where torchfcn lies, if it is not installed.
 
     Raises:
-        ValueError: no such backbone, stride or device.
-        FileNotFoundError: no torchfcn in ``peers``.
+        ValueError: no such model or backbone.
+        FileNotFoundError: no torchfcn in ``setting.peers``.
     """
-    base = Setting("fcn8s", backbone, (side, side), 1, checked_device(device), peers)
-    points = {f"side {each}": replace(base, size=(each, each)) for each in sides}
-    points |= {f"batch {each}": replace(base, batch=each) for each in batches}
-    points |= {f"stride {each}": replace(base, model=f"fcn{each}s") for each in strides}
+    points = {f"side {each}": replace(setting, size=(each, each)) for each in sides}
+    points |= {f"batch {each}": replace(setting, batch=each) for each in batches}
+    points |= {f"stride {each}": replace(setting, model=f"fcn{each}s") for each in strides}
     found: Rows = []
-    for name, setting in points.items():
-        found += [row | {"what": f"{name}: {row['what']}"} for row in point(setting, precision, repeat)]
+    for name, each in points.items():
+        found += [row | {"what": f"{name}: {row['what']}"} for row in point(each, precision, repeat)]
     return {
-        "title": f"Inference, {backbone}, {precision}, {side}x{side} and batch 1 where not said, {repeat} rounds",
+        "title": f"Inference: {setting} where not said, {precision}, {repeat} rounds",
         "rows": found,
-        "notes": [] if PEER in labels(base, [PEER]) else [REMEDY],
+        "notes": [] if PEER in labels(setting, [PEER]) else [REMEDY],
     }
 
 

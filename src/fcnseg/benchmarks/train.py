@@ -1,7 +1,6 @@
 """Whole training steps: forward, loss, backward and SGD with momentum, each net as its authors train it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,7 @@ from fcnseg.fcn import FCN
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups
 from fcnseg.shapes import VOID, Targets
-from fcnseg.timing import checked_device, interleaved
+from fcnseg.timing import interleaved
 
 LR, MOMENTUM, DECAY = 1e-10, 0.99, 5e-4
 """PAMI's heavy learning, which torchfcn's example follows too."""
@@ -27,18 +26,8 @@ Step = Callable[[], Tensor]
 Forward = Callable[..., Any]
 
 
-def measure(
-    model: str,
-    backbone: str,
-    size: tuple[int, int],
-    batch: int,
-    precision: str,
-    device: str,
-    repeat: int,
-    peers: Path | None,
-) -> dict[str, Any]:
+def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     """Times training steps; arguments and errors as infer.measure, with autocast and float32 weights for bf16."""
-    setting = Setting(model, backbone, size, batch, checked_device(device), peers)
     present = labels(setting, (OURS, PLAIN, PEER, PEER_LAST))
     targets = targets_of(setting)
     ways: dict[str, Step] = {}
@@ -48,8 +37,8 @@ def measure(
         if precision == "bf16":
             ways[each.label + AUTOCAST] = step(each, targets, autocast=True)
     arithmetic = {label: gflop(run) for label, run in ways.items()}
-    times = interleaved(controlled(ways), repeat, device)
-    peak = peak_gflops(DTYPES[precision], device)
+    times = interleaved(controlled(ways), repeat, setting.device)
+    peak = peak_gflops(DTYPES[precision], setting.device)
     return {
         "title": f"Training step: {setting}, {precision}, {repeat} rounds",
         "rows": rows(times, arithmetic, peak),
