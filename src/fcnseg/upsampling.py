@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,6 @@ from torch.nn import functional
 
 Window = tuple[slice, slice]
 """The rows and columns of an upsampled map that are wanted; both ends are given."""
-
 
 BAND_BYTES = {"cpu": 2**22, "other": 2**28}
 """Memory of the logits of a band: what stays in a processor's cache, and what keeps a GPU busy."""
@@ -97,7 +97,7 @@ class LearnedUpsampling(Upsampling):
         return fine[:, :, places[0], places[1]]
 
 
-class Spread:
+class Spread(NamedTuple):
     """How the cells along one side become the cells of a part of the result.
 
     Attributes:
@@ -105,9 +105,8 @@ class Spread:
         matrix: [cells of the result, cells that are seen].
     """
 
-    def __init__(self, cells: slice, matrix: Tensor) -> None:
-        """Keeps both."""
-        self.cells, self.matrix = cells, matrix
+    cells: slice
+    matrix: Tensor
 
 
 def seen(cells: int, kernel: int, factor: int, part: slice) -> tuple[slice, slice]:

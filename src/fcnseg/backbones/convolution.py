@@ -82,7 +82,7 @@ class Winograd(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         """Convolves [n, c, h, w]."""
         ctx.save_for_backward(input, weight)
-        ctx.padding, ctx.biased = padding, bias is not None
+        ctx.padding = padding
         return _transformed(input, weight, bias, padding)
 
     @staticmethod
