@@ -64,6 +64,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         scales=model.scales,
         learn_intermediate=model.learn_intermediate,
         learn_final=model.learn_final,
+        coarsest=model.coarsest,
     )
     on_gpu = accelerator(config.trainer.accelerator) == "gpu"
     return net.to(memory_format=fastest_format("cuda" if on_gpu else "cpu"))
