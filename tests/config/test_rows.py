@@ -80,7 +80,7 @@ def test_the_key_of_an_override(override, key):
         (["+experiment.rows={a: ['model=fcn4s']}", "row=a"], "row=a scale=full stands for model=fcn4s, but: "),
         (
             ["+experiment.rows={a: ['optimizer.rate=1']}", "row=a"],
-            "row=a scale=full stands for optimizer.rate=1, but: ",
+            "scale=full stands for optimizer.rate=1, but: ",
         ),
     ],
 )
