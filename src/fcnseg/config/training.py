@@ -137,3 +137,9 @@ class ExperimentConfig:
     """Where in the paper."""
     cost: str | None = None
     """What it takes to run."""
+    claim: str | None = None
+    """What the paper concludes from it, in one sentence; the report shows it."""
+    columns: list[str] = field(default_factory=list)
+    """Fields of results.json in the report's table; none are those of the four scores that the paper gives."""
+    figure: str | None = None
+    """curves: the report draws the loss against seconds too, as Figure 5."""
