@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +23,11 @@ OPTIONS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1"),
 )
 PATIENCE_S = 60
+START = """import fcntl, os, sys
+down, up = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(down, 3), os.dup2(up, 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
+"""Becomes the browser, which reads file 3 and writes file 4."""
 
 
 def browser():
@@ -46,17 +52,21 @@ class Chromium:
         self._up, up = os.pipe()
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has none for root
         command = [browser(), *OPTIONS, *sandbox, f"--user-data-dir={folder}", "about:blank"]
-        with (Path(folder) / "browser.log").open("wb") as log:
-            self._process = subprocess.Popen(  # the browser reads file 3 and writes file 4
-                ["/bin/sh", "-c", f'exec "$@" 3<&{down} 4>&{up}', "sh", *command],
-                pass_fds=(down, up),
-                stdout=log,
-                stderr=log,
-            )
+        self._log = Path(folder) / "browser.log"
+        with self._log.open("wb") as log:
+            start = [sys.executable, "-c", START, str(down), str(up), *command]
+            self._process = subprocess.Popen(start, pass_fds=(down, up), stdout=log, stderr=log)
         os.close(down)
         os.close(up)
         self._rest, self._number, self._session = b"", 0, None
         self.requests, self.complaints = [], []
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self):
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
@@ -119,7 +129,8 @@ class Chromium:
             ready, _, _ = select.select([self._up], [], [], max(0, end - time.monotonic()))
             chunk = os.read(self._up, 1 << 16) if ready else b""
             if not chunk:
-                raise AssertionError("the browser says nothing" if not ready else "the browser has died")
+                said = self._log.read_text(errors="replace")[-2000:]
+                raise AssertionError(f"the browser {'has died' if ready else 'says nothing'}: {said}")
             self._rest += chunk
         message, _, self._rest = self._rest.partition(b"\0")
         return json.loads(message)

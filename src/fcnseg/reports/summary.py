@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fcnseg.reports.collect import Job, collect, find_runs
 from fcnseg.reports.experiment import Experiment
-from fcnseg.reports.table import Line, lines
+from fcnseg.reports.table import Line, finite, lines
 
 Matrix = NDArray[np.float64]
 
@@ -105,7 +105,8 @@ def per_class(summary: Summary) -> tuple[list[str], dict[str, list[float | None]
 
 
 def _class_iu(jobs: Sequence[Job], name: str) -> float | None:
-    values = [value for job in jobs if (value := (job.results.get("per_class_iu") or {}).get(name)) is not None]
+    found = [finite((job.results.get("per_class_iu") or {}).get(name)) for job in jobs]
+    values = [value for value in found if value is not None]
     return 100 * statistics.fmean(values) if values else None
 
 

@@ -85,7 +85,7 @@ def _line(experiment: Experiment, row: str, jobs: Sequence[Job]) -> Line:
     return Line(
         row=row,
         measures={
-            field: Measure(_finite(numbers.get(field)), _values(field, [job.results for job in done]))
+            field: Measure(finite(numbers.get(field)), _values(field, [job.results for job in done]))
             for field in experiment.columns
         },
         best=Measure(None, _values("mean_iu", [job.results.get("best") or {} for job in done])),
@@ -107,11 +107,12 @@ def _seed(job: Job, before: str, after: str = "") -> str:
 
 def _values(field: str, results: Iterable[Any]) -> tuple[float, ...]:
     factor = 100.0 if field in SCORES else 1.0
-    found = [_finite(each.get(field)) for each in results]
+    found = [finite(each.get(field)) for each in results]
     return tuple(factor * value for value in found if value is not None)
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """Returns what is a number and not NaN or infinite; None for anything else."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None
 
@@ -120,7 +121,7 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
     if not done:
         return dict.fromkeys(FACTS, "-")
     results = [job.results for job in done]
-    seconds = [value for each in results if (value := _finite(each.get("seconds"))) is not None]
+    seconds = [value for each in results if (value := finite(each.get("seconds"))) is not None]
     values: dict[str, Iterable[str]] = {
         "seeds": ["-" if job.seed is None else str(job.seed) for job in done],
         "steps": [_count(each.get("steps")) for each in results],
