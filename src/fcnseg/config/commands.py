@@ -103,8 +103,9 @@ def resolved(config: Any, schema: type[Root]) -> Root:
         ValueError: a value that must be given is not, a key was added that nothing reads (Hydra lets ``+`` do that), or
             the configuration is another command's.
     """
-    if not issubclass(OmegaConf.get_type(config), schema):
-        command = OmegaConf.get_type(config).__name__.removesuffix("Config").lower()
+    kind = OmegaConf.get_type(config)
+    if kind is not None and not issubclass(kind, schema):
+        command = kind.__name__.removesuffix("Config").lower()
         raise ValueError(f"this is a configuration of another command: run it with python -m fcnseg.{command}")
     if added := sorted(_added(config)):
         key, (known, *_) = added[0], [*get_close_matches(added[0], _known(config)), ""]
