@@ -17,10 +17,10 @@ ifneq ($(READY),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint type test test-all test-chaos audit demo bench wheel-check lock clean
+.PHONY: help setup lint type test test-all test-browser test-chaos audit demo bench wheel-check lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv from requirements.lock, hashes checked; does nothing when nothing changed
 
@@ -50,8 +50,14 @@ type: setup ## mypy alone
 test: setup ## The quick tests, on up to four processors
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-all: setup ## Every test, the slow ones included
-	$(BIN)/python -m pytest -m ""
+test-all: setup ## Every test, the slow ones included; only test-browser stands apart
+	$(BIN)/python -m pytest -m "not browser"
+
+test-browser: setup ## Open a report in a real Chromium, at a phone's width and in the dark; FCNSEG_BROWSER=PATH names one
+	@for name in "$${FCNSEG_BROWSER:-chromium}" chromium-browser google-chrome google-chrome-stable chrome; do \
+		command -v "$$name" > /dev/null && exit 0; done; \
+		echo "There is no Chromium here: on Debian and Ubuntu apt-get install chromium, or FCNSEG_BROWSER=PATH" >&2; exit 1
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
 
 test-chaos: setup ## Kill trainings at random moments and compare how they end; FCNSEG_CHAOS=SEED,COUNT chooses
 	$(BIN)/python -m pytest -m chaos -rP tests/test_chaos.py

@@ -12,7 +12,7 @@ from fcnseg.config import LoggerConfig
 from fcnseg.data.chance import LossChance
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
-from fcnseg.journal import Journal
+from fcnseg.journal import Journal, Times
 from fcnseg.recipe import departures
 from fcnseg.results import split_remarks
 from fcnseg.resumption import Checkpoints
@@ -317,6 +317,7 @@ def test_a_run_writes_checkpoints_as_the_configuration_says(tmp_path):
 
 
 def test_metrics_are_always_written(tmp_path):
-    (logger,) = build.build_loggers(LoggerConfig(), tmp_path)
-    assert isinstance(logger, Journal)
-    assert logger.path == tmp_path / "metrics.csv"
+    entries, times = build.build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path))
+    assert isinstance(entries, Journal)
+    assert isinstance(times, Times)
+    assert (entries.path, times.path) == (tmp_path / "metrics.csv", tmp_path / "times.csv")

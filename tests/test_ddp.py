@@ -71,7 +71,7 @@ def test_one_process_trains_to_the_same_weights(two, tmp_path):
 def test_only_the_first_process_writes_and_speaks(two):
     done, folder = two
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("checkpoints", "config.yaml", "metrics.csv", "predictions", "results.json")
+        *("checkpoints", "config.yaml", "metrics.csv", "predictions", "results.json", "times.csv")
     ]
     assert done.stdout.count("run folder ") == 2  # at the start and at the end
     assert done.stdout.count("step 2: ") == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fcnseg.journal import Journal
+from fcnseg.journal import Journal, Times
 
 
 def rows(path):
@@ -93,3 +93,28 @@ def test_what_is_synced_is_on_the_disk(journal, monkeypatch):
     monkeypatch.setattr(os, "fsync", synced.append)
     journal.sync()
     assert len(synced) == 1
+
+
+# ---- times
+
+
+def test_each_entry_gets_its_time_and_a_continued_run_goes_on_from_there(tmp_path):
+    clock = iter([0.5, 1.25, 2.0, 9.0])
+    times = Times(tmp_path / "times.csv", lambda: next(clock))
+    for step in range(3):
+        times.log_metrics({"loss": 1.0}, step)
+    times.save()
+    other = Times(times.path, lambda: next(clock))
+    other.keep(2)
+    other.log_metrics({"loss": 1.0}, 2)
+    other.save()
+    assert times.path.read_text().splitlines() == ["seconds,step", "0.5,0", "1.25,1", "9.0,2"]
+
+
+def test_times_that_are_gone_stop_no_run(tmp_path):
+    times = Times(tmp_path / "times.csv", lambda: 7.0)
+    times.keep(2)
+    times.log_metrics({"loss": 1.0}, 5)
+    times.save()
+    assert times.path.read_text().splitlines() == ["seconds,step", ",", ",", "7.0,5"]
+    assert times.entries == 3

@@ -65,7 +65,11 @@ def refusal(capsys, *arguments):
 def test_a_run_leaves_its_folder(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     expected = {f"checkpoints/{name}.ckpt" for name in ("last", "previous", "best")}
-    assert names == expected | {"metrics.csv", "results.json", "config.yaml", "predictions/grid.png"}
+    expected |= {"metrics.csv", "times.csv", "results.json", "config.yaml", "predictions/grid.png"}
+    shown = ("{}.png", "truth/{}.png", "images/{}.jpg")
+    names_of = [path.stem for path in (folder / "predictions" / "truth").iterdir()]
+    assert len(names_of) == 5  # all validation images, of which six would be shown
+    assert names == expected | {f"predictions/{each.format(name)}" for each in shown for name in names_of}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
@@ -116,6 +120,15 @@ def written(folder):
 
 def test_the_written_configuration_is_the_one_that_ran(folder):
     assert written(folder) == composed(*SMALL, "trainer.progress=true")
+
+
+def test_every_entry_has_its_time(folder, results):
+    with (folder / "metrics.csv").open() as metrics, (folder / "times.csv").open() as times:
+        entries, made = list(csv.DictReader(metrics)), list(csv.DictReader(times))
+    assert [row["step"] for row in entries] == [row["step"] for row in made]
+    seconds = [float(row["seconds"]) for row in made]
+    assert 0 < seconds[0] < seconds[-1] <= results["seconds"] + 0.1
+    assert seconds == sorted(seconds)
 
 
 def test_metrics_hold_losses_rates_and_scores_of_every_step(folder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.data.dataset import Sample, SegmentationDataset
@@ -10,14 +11,17 @@ from fcnseg.fcn import FCN
 from fcnseg.visualize import (
     LINE,
     MARGIN,
+    as_palette,
     as_rgb,
     colourise,
     grid,
     overlay,
     palette,
     predict_masks,
+    predicted,
     prediction_grid,
     sample_grid,
+    save_shown,
 )
 
 COLOURS = {
@@ -182,7 +186,7 @@ def test_a_sheet_of_many_classes_and_channels():
 
     dataset = SegmentationDataset(Many(), lambda image, mask, draw: (image, mask))
     assert predict_masks(net, [dataset.source.read(0)[0]])[0].dtype == np.int32
-    sheet = np.asarray(prediction_grid(net, dataset, count=1, side=60))
+    sheet = np.asarray(prediction_grid(predicted(net, dataset, 1), dataset.source, side=60))
     middle = LINE + MARGIN + 20
     shown = [tuple(sheet[middle, MARGIN + column * (60 + MARGIN) + 30]) for column in range(3)]
     assert shown == [(77,) * 3, tuple(palette(300)[299]), tuple(palette()[255])]
@@ -190,7 +194,7 @@ def test_a_sheet_of_many_classes_and_channels():
 
 def test_a_sheet_of_predictions_shows_images_spread_over_the_set(always_boat):
     dataset = SegmentationDataset(Source(), lambda image, mask, draw: (image, mask))
-    sheet = np.asarray(prediction_grid(always_boat, dataset, count=3, side=60))
+    sheet = np.asarray(prediction_grid(predicted(always_boat, dataset, 3), dataset.source, side=60))
     for row, index in enumerate((0, 2, 4)):
         middle = LINE + MARGIN + row * (40 + MARGIN) + 20
         shown = [tuple(sheet[middle, MARGIN + column * (60 + MARGIN) + 30]) for column in range(3)]
@@ -199,8 +203,38 @@ def test_a_sheet_of_predictions_shows_images_spread_over_the_set(always_boat):
 
 def test_a_small_set_is_shown_whole(always_boat):
     dataset = SegmentationDataset(Source(), lambda image, mask, draw: (image, mask))
-    few, many = (prediction_grid(always_boat, dataset, count=count, side=60) for count in (5, 50))
+    few, many = (prediction_grid(predicted(always_boat, dataset, count), dataset.source, side=60) for count in (5, 50))
     assert few.tobytes() == many.tobytes()
+
+
+def test_what_is_shown_is_saved_for_reports(tmp_path, always_boat):
+    class Named(Source):
+        def read(self, index):
+            image, mask = super().read(index)
+            mask = mask.copy()
+            mask[:5] = 255
+            return image, mask
+
+        def name(self, index):
+            return f"../a b/{index}"
+
+    dataset = SegmentationDataset(Named(), lambda image, mask, draw: (image, mask))
+    save_shown(predicted(always_boat, dataset, 2), tmp_path / "predictions", 255)
+    names = [f"..%2Fa%20b%2F{index}" for index in (0, 4)]
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    files = ("{}.png", "truth/{}.png", "images/{}.jpg")
+    assert found == {f"predictions/{file.format(name)}" for file in files for name in names}
+    with Image.open(tmp_path / "predictions" / f"{names[1]}.png") as picture:
+        assert (picture.mode, np.unique(picture).tolist()) == ("P", [4])
+        assert tuple(picture.getpalette()[12:15]) == COLOURS[4]
+    with Image.open(tmp_path / "predictions" / "truth" / f"{names[0]}.png") as picture:
+        assert np.unique(picture).tolist() == [0, 255]
+        assert tuple(picture.convert("RGB").getpixel((0, 0))) == COLOURS[255]
+
+
+def test_labels_beyond_a_byte_are_saved_as_colours():
+    picture = as_palette(np.array([[299, -1]], np.int32), -1)
+    assert [picture.getpixel((column, 0)) for column in (0, 1)] == [tuple(palette(300)[299]), COLOURS[255]]
 
 
 # ---- images with their masks

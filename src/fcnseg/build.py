@@ -26,7 +26,7 @@ from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.guard import Guard
 from fcnseg.hardware import accelerator, is_compiled, precision
-from fcnseg.journal import Journal
+from fcnseg.journal import Journal, Times
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -250,7 +250,7 @@ def build_trainer(
         log_every_n_steps=chosen.log_every,
         enable_checkpointing=False,
         plugins=[WholeFiles()],
-        logger=build_loggers(config.logger, folder, checkpoints.earlier),
+        logger=build_loggers(config.logger, folder, checkpoints),
         callbacks=[checkpoints, *callbacks, LearningRateMonitor()],
     )
 
@@ -283,15 +283,16 @@ def _computation(chosen: TrainerConfig, callbacks: list[Callback]) -> dict[str, 
     }
 
 
-def build_loggers(chosen: LoggerConfig, folder: Path, earlier: dict[str, Any] | None = None) -> list[Logger]:
-    """Builds metrics.csv and what was asked for beside it.
+def build_loggers(chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints) -> list[Logger]:
+    """Builds metrics.csv with its times, and what was asked for beside them.
 
     Args:
         chosen: the configuration.
         folder: the run folder.
-        earlier: the checkpoint that the run goes on from; its W&B run is continued.
+        checkpoints: knows the run's time, and the checkpoint that it goes on from; its W&B run is continued.
     """
-    loggers: list[Logger] = [Journal(folder / "metrics.csv")]
+    earlier = checkpoints.earlier
+    loggers: list[Logger] = [Journal(folder / "metrics.csv"), Times(folder / "times.csv", checkpoints.seconds)]
     if chosen.name == "wandb":
         version = earlier["progress"]["versions"].get(WandbLogger.__name__) if earlier else None
         more: dict[str, Any] = {"version": version, "resume": "allow"} if version else {}

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,34 @@ class Journal(Logger):
         content = (header + _lines(columns, entries)).encode()
         write_durably(self.path, lambda file: file.write(content))
         self._columns = columns
+
+
+class Times(Journal):
+    """times.csv: when each entry of metrics.csv was made, line for line.
+
+    A file of its own, because times are not repeated when a run goes on after a kill, and metrics.csv is to the last
+    bit.
+    """
+
+    def __init__(self, path: Path, seconds: Callable[[], float]) -> None:
+        """Takes the clock: ``seconds`` returns how long the run has taken so far."""
+        super().__init__(path)
+        self.seconds = seconds
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Takes the time of an entry."""
+        super().log_metrics({"seconds": round(self.seconds(), 3)}, step)
+
+    @rank_zero_only
+    def keep(self, entries: int) -> None:
+        """Goes on as a journal does, but no time that is missing is worth refusing a run: its line stays empty."""
+        try:
+            super().keep(entries)
+        except ValueError:
+            self.path.unlink(missing_ok=True)
+            self._rewrite(["seconds", "step"], [{}] * entries)
+            self.entries = entries
 
 
 def _lines(columns: Sequence[str], entries: Sequence[dict[str, Any]]) -> str:

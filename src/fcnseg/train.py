@@ -143,9 +143,12 @@ def finish(content: dict[str, Any], task: "SegmentationTask", data: "Segmentatio
     from fcnseg.console import show_scores
     from fcnseg.disk import write_durably
     from fcnseg.results import write_json
-    from fcnseg.visualize import prediction_grid
+    from fcnseg.visualize import predicted, prediction_grid, save_shown
 
-    picture, grid = folder / "predictions" / "grid.png", prediction_grid(task.model, data.val)
+    source, picture = data.val.source, folder / "predictions" / "grid.png"
+    shown = predicted(task.model, data.val)
+    save_shown(shown, picture.parent, source.void)
+    grid = prediction_grid(shown, source)
     write_durably(picture, lambda file: grid.save(file, "PNG"))
     write_json(folder / "results.json", content)  # the last, because from here on the run counts as finished
     show_scores(content, folder, picture)

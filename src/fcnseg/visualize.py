@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from fcnseg.data.dataset import Draw, Labels, Pixels, Sample, SegmentationDataset, Source
+from fcnseg.disk import write_durably
 from fcnseg.fcn import FCN
 from fcnseg.shapes import VOID
 
@@ -62,29 +67,85 @@ def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Labels]:
     return masks
 
 
-def prediction_grid(net: FCN, dataset: SegmentationDataset, count: int = 6, side: int = 256) -> Image.Image:
-    """Draws images, truth and predictions in rows, with a legend of the classes that occur.
+class Shown(NamedTuple):
+    """An image beside its truth and what a net predicts.
 
-    Args:
-        net: predicts.
-        dataset: validation images; ``count`` of them, evenly spread, are shown.
-        count: rows.
-        side: longer side of each picture, pixels.
+    Attributes:
+        name: the image's id.
+        image: [h, w, c].
+        truth: [h, w], void included.
+        prediction: [h, w].
     """
+
+    name: str
+    image: Pixels
+    truth: Labels
+    prediction: Labels
+
+
+def predicted(net: FCN, dataset: SegmentationDataset, count: int = 6) -> list[Shown]:
+    """Predicts ``count`` images of a set, evenly spread and always the same ones."""
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
     samples = [dataset[Draw(int(index))] for index in chosen]
     predictions = predict_masks(net, [sample.image for sample in samples])
-    rows = [
-        [
-            as_rgb(sample.image),
-            colourise(sample.mask, dataset.source.void),
-            colourise(prediction, None),
-            overlay(as_rgb(sample.image), prediction, void=None),
-        ]
+    return [
+        Shown(sample.name, sample.image, sample.mask, prediction)
         for sample, prediction in zip(samples, predictions, strict=True)
     ]
-    shown = {int(label) for mask in [*(s.mask for s in samples), *predictions] for label in np.unique(mask)}
-    names = {label: name for label, name in enumerate(dataset.source.classes) if label in shown}
+
+
+def save_shown(shown: Sequence[Shown], folder: Path, void: int) -> None:
+    """Writes each prediction to FOLDER/ID.png, with the truth and the image in its folders truth and images.
+
+    Reports lay those of several runs side by side. Characters of an id that no file name can hold are written %XX.
+
+    Args:
+        shown: what to write.
+        folder: made if it is not there.
+        void: label of pixels that belong to no class.
+
+    Raises:
+        ValueError: the disk is full, or refuses otherwise.
+    """
+    for one in shown:
+        name = quote(one.name, safe="")
+        image = Image.fromarray(as_rgb(one.image))
+        for path, picture, form in (
+            (folder / f"{name}.png", as_palette(one.prediction, None), "PNG"),
+            (folder / "truth" / f"{name}.png", as_palette(one.truth, void), "PNG"),
+            (folder / "images" / f"{name}.jpg", image, "JPEG"),
+        ):
+            write_durably(path, partial(picture.save, format=form))
+
+
+def as_palette(mask: Labels, void: int | None) -> Image.Image:
+    """Returns labels as VOC's files hold them, one byte a pixel; as colours alone where labels are larger."""
+    if mask.dtype != np.uint8 or void not in (None, VOID):
+        return Image.fromarray(colourise(mask, void))
+    picture = Image.fromarray(mask)
+    picture.putpalette(palette().tobytes())
+    return picture
+
+
+def prediction_grid(shown: Sequence[Shown], source: Source, side: int = 256) -> Image.Image:
+    """Draws images, truth and predictions in rows, with a legend of the classes that occur.
+
+    Args:
+        shown: one a row.
+        source: where they are from.
+        side: longer side of each picture, pixels.
+    """
+    rows = [
+        [
+            as_rgb(one.image),
+            colourise(one.truth, source.void),
+            colourise(one.prediction, None),
+            overlay(as_rgb(one.image), one.prediction, void=None),
+        ]
+        for one in shown
+    ]
+    labels = {int(label) for one in shown for mask in (one.truth, one.prediction) for label in np.unique(mask)}
+    names = {label: name for label, name in enumerate(source.classes) if label in labels}
     return grid(rows, ("image", "truth", "prediction", "overlay"), names, side)
 
 

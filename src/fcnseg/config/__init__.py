@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
-from fcnseg.config.commands import CheckConfig, EvaluateConfig, ShowConfig, TrainConfig, resolved
+from fcnseg.config.commands import BoundConfig, CheckConfig, EvaluateConfig, ShowConfig, TrainConfig, resolved
 from fcnseg.config.images import DataConfig, SuitedConfig
 from fcnseg.config.network import BackboneConfig, ModelConfig
 from fcnseg.config.rows import register_resolver
@@ -25,6 +25,7 @@ __all__ = [
     "CONF_DIR",
     "EXPERIMENTS_DIR",
     "BackboneConfig",
+    "BoundConfig",
     "CheckConfig",
     "DataConfig",
     "EvaluateConfig",
@@ -63,4 +64,5 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="check_schema", node=CheckConfig)
+    store.store(name="bound_schema", node=BoundConfig)
     store.store(name="show_schema", node=ShowConfig)

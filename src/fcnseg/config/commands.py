@@ -70,6 +70,22 @@ class CheckConfig:
 
 
 @dataclass
+class BoundConfig:
+    """Root of bound.yaml, and of the experiment that lays bounds beside the paper's."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """Whose validation masks are scored."""
+    masks: str | None = None
+    """A folder of PNGs with VOC's labels, in place of data: no images are needed."""
+    factors: list[int] = field(default_factory=lambda: [128, 64, 32, 16, 8, 4])
+    """Pixels from cell to cell. Paper: App. A."""
+    scale: str = "full"
+    """full, or small: 50 of the masks, evenly spread."""
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """The table that the results belong to."""
+
+
+@dataclass
 class ShowConfig(TrainConfig):
     """Root of show.yaml: a training, of which the images are shown that it would see first."""
 
@@ -89,8 +105,13 @@ def resolved(config: Any, schema: type[Root]) -> Root:
         schema: one of the roots above.
 
     Raises:
-        ValueError: a value that must be given is not, or a key was added that nothing reads (Hydra lets ``+`` do that).
+        ValueError: a value that must be given is not, a key was added that nothing reads (Hydra lets ``+`` do that), or
+            the configuration is another command's.
     """
+    kind = OmegaConf.get_type(config)
+    if kind is not None and not issubclass(kind, schema):
+        command = kind.__name__.removesuffix("Config").lower()
+        raise ValueError(f"this is a configuration of another command: run it with python -m fcnseg.{command}")
     if added := sorted(_added(config)):
         key, (known, *_) = added[0], [*get_close_matches(added[0], _known(config)), ""]
         raise ValueError(f"there is no key {key}" + (f"; did you mean {known}?" if known else ""))
