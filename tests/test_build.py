@@ -8,11 +8,9 @@ from safetensors.torch import save_file
 
 from fcnseg import build
 from fcnseg.backbones import backbone_class
-from fcnseg.config import LoggerConfig
 from fcnseg.data.chance import LossChance
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
-from fcnseg.journal import Journal, Times
 from fcnseg.recipe import departures
 from fcnseg.results import split_remarks
 from fcnseg.resumption import Checkpoints
@@ -314,10 +312,3 @@ def test_a_run_writes_checkpoints_as_the_configuration_says(tmp_path):
     first = trainer.callbacks[0]
     assert isinstance(first, Checkpoints)  # before others have logged anything of the next step
     assert (first.every_steps, first.every_s, first.folder) == (7, 150, tmp_path / "checkpoints")
-
-
-def test_metrics_are_always_written(tmp_path):
-    entries, times = build.build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path))
-    assert isinstance(entries, Journal)
-    assert isinstance(times, Times)
-    assert (entries.path, times.path) == (tmp_path / "metrics.csv", tmp_path / "times.csv")

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
-from lightning.pytorch.loggers import Logger, WandbLogger
 
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.pretrained import load_weights
 from fcnseg.balance import class_rates, class_weights
 from fcnseg.checkpoints import WholeFiles
-from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
+from fcnseg.config import DataConfig, TrainConfig, TrainerConfig
 from fcnseg.data.chance import LossChance
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
@@ -26,7 +25,7 @@ from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.guard import Guard
 from fcnseg.hardware import accelerator, is_compiled, precision
-from fcnseg.journal import Journal, Times
+from fcnseg.loggers import build_loggers
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -38,9 +37,6 @@ from fcnseg.weights.stages import published_file, read_stage, start_from_coarser
 
 OPTIMIZERS = ("sgd", "adamw")
 """What optimizer.name may say."""
-
-LOGGERS = ("csv", "wandb")
-"""What logger.name may say."""
 
 
 def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization | None = None) -> FCN:
@@ -281,20 +277,3 @@ def _computation(chosen: TrainerConfig, callbacks: list[Callback]) -> dict[str, 
         "enable_model_summary": False,
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
     }
-
-
-def build_loggers(chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints) -> list[Logger]:
-    """Builds metrics.csv with its times, and what was asked for beside them.
-
-    Args:
-        chosen: the configuration.
-        folder: the run folder.
-        checkpoints: knows the run's time, and the checkpoint that it goes on from; its W&B run is continued.
-    """
-    earlier = checkpoints.earlier
-    loggers: list[Logger] = [Journal(folder / "metrics.csv"), Times(folder / "times.csv", checkpoints.seconds)]
-    if chosen.name == "wandb":
-        version = earlier["progress"]["versions"].get(WandbLogger.__name__) if earlier else None
-        more: dict[str, Any] = {"version": version, "resume": "allow"} if version else {}
-        loggers.append(WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline, **more))
-    return loggers

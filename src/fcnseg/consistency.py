@@ -10,7 +10,6 @@ from fcnseg.backbones import backbone_class
 from fcnseg.backbones.pretrained import comes_from_caffe
 from fcnseg.balance import BALANCED
 from fcnseg.build import (
-    LOGGERS,
     OPTIMIZERS,
     bare_net,
     optimizer_groups,
@@ -25,6 +24,7 @@ from fcnseg.fcn import FCN
 from fcnseg.guard import CHOICES as ON_NONFINITE
 from fcnseg.hardware import ACCELERATORS, PRECISIONS
 from fcnseg.lineage import coarser_stride
+from fcnseg.loggers import LOGGERS
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
