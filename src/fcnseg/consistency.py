@@ -21,6 +21,7 @@ from fcnseg.data.transforms import AUGMENTS, transforms
 from fcnseg.fcn import FCN
 from fcnseg.guard import CHOICES as ON_NONFINITE
 from fcnseg.hardware import ACCELERATORS, PRECISIONS
+from fcnseg.lineage import coarser_stride
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -65,9 +66,6 @@ def _check_choices(config: TrainConfig) -> None:
     ):
         if value not in choices:
             raise ValueError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
-    rows = config.experiment.rows
-    if config.row is not None and config.row not in rows:
-        raise ValueError(f"row={config.row} is no row of this experiment; there are: {', '.join(rows) or 'none'}")
 
 
 def _check_numbers(config: TrainConfig) -> None:
@@ -210,11 +208,10 @@ def _check_padding(net: FCN, config: TrainConfig) -> None:
 
 
 def _check_stage(net: FCN, config: TrainConfig) -> None:
-    coarser = [stride for stride in net.strides if stride > net.output_stride]
-    if config.init_from or config.model.scales or not config.recipe.staged or not coarser:
+    if config.init_from or (stride := coarser_stride(config, net)) is None:
         return
     keys = {
-        "model": f"fcn{coarser[-1]}s",
+        "model": f"fcn{stride}s",
         "backbone": config.backbone.name,
         "recipe": config.recipe.name,
         "data": config.data.name,
@@ -222,11 +219,12 @@ def _check_stage(net: FCN, config: TrainConfig) -> None:
         "data.sbd_root": config.data.sbd_root,
         "backbone.weights": config.backbone.weights,
         "backbone.padding": config.backbone.padding,
+        "seed": config.seed,
     }
     command = " ".join(f"{key}={value}" for key, value in keys.items() if value is not None)
     raise ValueError(
-        f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{coarser[-1]}s. First run\n"
-        f"  python -m fcnseg.train {command}\n"
-        "with your other keys, then add init_from=RUN_FOLDER to this command (or train all streams together: "
+        f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{stride}s, and none of the "
+        f"same backbone, data, recipe and seed is at hand. First run\n  python -m fcnseg.train {command}\n"
+        "with your other keys, then this command again; or add init_from=RUN_FOLDER (or train all streams together: "
         "recipe=modern)"
     )

@@ -1,7 +1,9 @@
 """Signals: the first one asks a run to save and end, a second Ctrl-C ends it at once."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -11,6 +13,29 @@ INTERRUPTED = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
 
 STARTED_BY = "FCNSEG_STARTED_BY"
 """Environment variable with the id of the process that starts the others of a run."""
+
+LAUNCHER = "FCNSEG_LAUNCHER"
+"""Environment variable with the id of the process that runs a sweep, in the processes of its jobs."""
+
+SIGNAL_AT_PARENTS_DEATH = 1
+"""prctl's PR_SET_PDEATHSIG."""
+
+
+def end_with_launcher() -> None:
+    """Asks the system to end this job, as SIGTERM does, when the process that runs the sweep is gone.
+
+    Only Linux can; elsewhere jobs outlive a launcher that is killed.
+
+    Raises:
+        SystemExit: it is gone already.
+    """
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None or "LOCAL_RANK" in os.environ:  # other processes of a run end with its first
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SIGNAL_AT_PARENTS_DEATH, int(signal.SIGTERM))
+    if str(os.getppid()) != launcher:
+        sys.exit(INTERRUPTED[signal.SIGTERM])
 
 
 def starts_others() -> None:

@@ -27,8 +27,16 @@ NOT_HASHED = {
     },
     "logger": None,
     "experiment": None,
+    "small": None,
 }
 """Parts of the configuration that do not change what is computed."""
+
+STAGES_OWN = {
+    "model": {"name", "output_stride", "scales"},
+    "optimizer": {"lr"},
+    "trainer": {"max_steps", "val_every", "limit_val_batches", "compile"},
+}
+"""Parts of the configuration in which a net and the coarser one that it starts from may differ."""
 
 
 def score_fields(scores: Scores, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -62,6 +70,20 @@ def config_hash(config: Mapping[str, Any]) -> str:
         config: plain containers. Of a weights file only the name counts, of init_from only whether it is given.
     """
     return hashlib.sha256(json.dumps(hashed(config), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def stage_hash(config: Mapping[str, Any]) -> str:
+    """Hashes what the stages of one net have in common: backbone, data, recipe and seed, but neither stride nor length.
+
+    Args:
+        config: resolved, as plain containers.
+
+    Paper: Sec. 4.2
+    """
+    kept = {key: value for key, value in hashed(config).items() if key not in ("row", "init_from")}
+    for part, own in STAGES_OWN.items():
+        kept[part] = {key: value for key, value in kept[part].items() if key not in own}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def hashed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +152,7 @@ def identity(config: TrainConfig, weights_from: str) -> dict[str, Any]:
         "departures": departures(config),
         "experiment": config.experiment.title,
         "row": config.row,
+        "scale": config.scale,
         "model": config.model.name,
         "backbone": config.backbone.name,
         "output_stride": config.model.output_stride,
@@ -137,5 +160,9 @@ def identity(config: TrainConfig, weights_from: str) -> dict[str, Any]:
         "seed": config.seed,
         "weights_from": weights_from,
         "config_hash": config_hash(asdict(config)),
+        "stage_hash": stage_hash(asdict(config)),
+        "group": config.logger.group,
+        "job_type": config.logger.job_type,
+        "tags": list(config.logger.tags),
         **code_version(),
     }

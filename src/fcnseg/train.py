@@ -25,12 +25,15 @@ def main(config: DictConfig) -> float | None:
 
     from hydra.core.hydra_config import HydraConfig
 
+    from fcnseg.config.rows import composed_anew
     from fcnseg.console import names_folder, reported
+    from fcnseg.interruption import end_with_launcher
     from fcnseg.nodes import check_start
 
+    end_with_launcher()
     folder = Path(HydraConfig.get().runtime.output_dir)
     with reported(folder, config):
-        settings = resolved(config, TrainConfig)
+        settings = resolved(composed_anew(config), TrainConfig)
         check_start(settings.trainer.devices, settings.trainer.num_nodes, os.environ, names_folder())
         scores = train(settings, folder)
     return float(scores["mean_iu"]) if scores else None
@@ -58,11 +61,13 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
     from fcnseg.consistency import check, check_files
     from fcnseg.console import quiet_lightning, warn
     from fcnseg.interruption import Interruption
+    from fcnseg.lineage import from_stage
     from fcnseg.runfolder import claimed
     from fcnseg.secrets import check_secrets
 
     quiet_lightning()
     check_secrets(asdict(config), os.environ)
+    config = from_stage(config, folder)
     check(config)
     check_files(config)
     with claimed(folder, config, warn) as earlier, Interruption() as interruption:
@@ -85,6 +90,7 @@ def fit(
     from fcnseg import build
     from fcnseg.consistency import check_processes
     from fcnseg.console import announce, callbacks
+    from fcnseg.lineage import ancestors
     from fcnseg.results import identity, provenance
     from fcnseg.runfolder import check_identity, write_config
     from fcnseg.trouble import Witness, explained
@@ -97,6 +103,7 @@ def fit(
     data = build.build_data(config)
     task = build.build_task(config, data.val.source)
     origin = identity(config, task.record["weights_from"]) | provenance(data, str(trainer.strategy.root_device))
+    origin["lineage"] = ancestors(config.init_from)
     checkpoints.identity = check_identity(earlier, {"data_fingerprint": origin["data_fingerprint"]}, folder)
     if trainer.is_global_zero:
         announce(config, data, task, folder, earlier["global_step"] if earlier else 0)

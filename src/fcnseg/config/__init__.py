@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from fcnseg.config.commands import CheckConfig, EvaluateConfig, ShowConfig, TrainConfig, resolved
 from fcnseg.config.images import DataConfig, SuitedConfig
 from fcnseg.config.network import BackboneConfig, ModelConfig
+from fcnseg.config.rows import register_resolver
 from fcnseg.config.training import (
     EvaluationTrainerConfig,
     ExperimentConfig,
@@ -56,7 +57,8 @@ EXPERIMENTS_DIR = _folder("experiments")
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra under the names that the primaries extend."""
+    """Makes the schemas known to Hydra under the names that the primaries extend, and what sweeps are written with."""
+    register_resolver()
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)

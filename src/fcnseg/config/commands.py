@@ -36,11 +36,16 @@ class TrainConfig:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     row: str | None = None
-    """Row of the experiment that this run is."""
+    """Row of the experiment that this run is; its overrides are applied."""
+    scale: str = "full"
+    """full, or small: in minutes, with a light backbone and small images."""
+    small: list[str] = field(default_factory=list)
+    """Overrides of scale=small, before those of the experiment."""
     seed: int = 0
     """Of everything random."""
     init_from: str | None = None
-    """Run folder or checkpoint of the coarser net. Paper: Sec. 4.2."""
+    """Run folder or checkpoint of the coarser net; null finds the finished run of the same backbone, data, recipe and
+    seed below runs, multirun or the neighbouring folders, where the recipe asks for one. Paper: Sec. 4.2."""
 
 
 @dataclass

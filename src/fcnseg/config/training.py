@@ -125,6 +125,12 @@ class LoggerConfig:
     """W&B project."""
     offline: bool = False
     """W&B without an account or a network."""
+    group: str | None = None
+    """Runs that belong together; a sweep sets its own name."""
+    job_type: str | None = None
+    """What the run is among them; a sweep sets the row."""
+    tags: list[str] = field(default_factory=list)
+    """Words to search for; a sweep sets table, net and recipe."""
 
 
 @dataclass
@@ -134,10 +140,20 @@ class ExperimentConfig:
     title: str | None = None
     """Named in results."""
     rows: dict[str, list[str]] = field(default_factory=dict)
-    """{row: overrides}."""
+    """{row: overrides}; row=NAME applies them, and the command line wins over them."""
+    small: list[str] = field(default_factory=list)
+    """Its own overrides of scale=small, before the row's."""
+    small_rows: dict[str, list[str]] = field(default_factory=dict)
+    """{row: overrides} of scale=small, after the row's own."""
     paper: dict[str, Any] = field(default_factory=dict)
     """The paper's numbers."""
     source: str | None = None
     """Where in the paper."""
     cost: str | None = None
     """What it takes to run."""
+    claim: str | None = None
+    """What the paper concludes from it, in one sentence; the report shows it."""
+    columns: list[str] = field(default_factory=list)
+    """Fields of results.json in the report's table; none are those of the four scores that the paper gives."""
+    figure: str | None = None
+    """curves: the report draws the loss against seconds too, as Figure 5."""

@@ -1,0 +1,114 @@
+"""Which finished run a finer net starts from.
+
+Paper: Sec. 4.2
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from fcnseg.build import bare_net, build_data
+from fcnseg.config import TrainConfig
+from fcnseg.fcn import FCN
+from fcnseg.results import stage_hash
+
+PLACES = ((Path("runs"), "*"), (Path("multirun"), "*/*/*"))
+"""Where runs are looked for, besides the neighbours of the run's own folder: single ones, and the jobs of sweeps."""
+
+
+def coarser_stride(config: TrainConfig, net: FCN | None = None) -> int | None:
+    """Returns the stride of the net that this one has to start from; None where it starts from the backbone.
+
+    Args:
+        config: resolved.
+        net: built from it; None builds one without memory.
+
+    Raises:
+        ValueError: the net cannot be built.
+    """
+    if config.model.scales or not config.recipe.staged:
+        return None
+    if net is None:
+        with torch.device("meta"):
+            net = bare_net(config, num_classes=2)
+    return min((stride for stride in net.strides if stride > net.output_stride), default=None)
+
+
+def from_stage(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Returns the configuration with init_from filled in, where the recipe asks for a coarser net and one is found.
+
+    Args:
+        config: resolved.
+        folder: the run's; if it holds a run, that one's init_from is taken again.
+    """
+    if config.init_from is not None or (stride := coarser_stride(config)) is None:
+        return config
+    with suppress(Exception):  # what is wrong with the folder is said later
+        before = OmegaConf.load(folder / "config.yaml")
+        return replace(config, init_from=before.init_from)
+    found = find_stage(config, stride, ((folder.parent, "*"), *PLACES))
+    return config if found is None else replace(config, init_from=str(found))
+
+
+def find_stage(config: TrainConfig, stride: int, places: Iterable[tuple[Path, str]]) -> Path | None:
+    """Returns the latest finished run of the coarser net, by its hash and the data's fingerprint.
+
+    Args:
+        config: the finer net's.
+        stride: the coarser net's.
+        places: folders, and patterns of the run folders in them.
+    """
+    wanted = stage_hash(asdict(config))
+    known = [
+        (path, each)
+        for place, pattern in places
+        for path, each in _finished(place, pattern)
+        if each.get("stage_hash") == wanted and each["output_stride"] == stride
+    ]
+    if not known:
+        return None
+    prints = fingerprints(config)
+    fitting = [path for path, each in known if each["data_fingerprint"] == prints]
+    return max(fitting, key=lambda path: path.stat().st_mtime).parent if fitting else None
+
+
+def fingerprints(config: TrainConfig) -> dict[str, str]:
+    """Returns the fingerprints of training and validation images as results.json has them.
+
+    Raises:
+        FileNotFoundError, ValueError: the data cannot be opened.
+    """
+    data = build_data(config)
+    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
+    return {name: source.fingerprint() for name, source in sources.items()}
+
+
+def _finished(place: Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(place.glob(f"{pattern}/results.json")):
+        with suppress(OSError, ValueError):
+            content = json.loads(path.read_text())
+            if isinstance(content, dict) and "output_stride" in content and "data_fingerprint" in content:
+                yield path, content
+
+
+def ancestors(init_from: str | None) -> list[dict[str, Any]]:
+    """Returns the runs that a run came from, the latest first, as results.json names them.
+
+    Args:
+        init_from: a run folder, or a checkpoint in one; what is neither has no known past.
+    """
+    if init_from is None:
+        return []
+    path = Path(init_from)
+    folder = path if path.is_dir() else path.parent.parent
+    with suppress(OSError, ValueError, KeyError):
+        content = json.loads((folder / "results.json").read_text())
+        own = {key: content[key] for key in ("model", "row", "seed", "config_hash", "commit")}
+        return [{"folder": str(folder), **own}, *content.get("lineage", [])]
+    return []
