@@ -38,7 +38,7 @@ class SlurmConf:
     requeue: bool = True
     """Whether a job that was warned, or had to make room for another, queues again and goes on from its checkpoint."""
     sbatch: list[str] = field(default_factory=list)
-    """Further options of sbatch, such as [--constraint=a100]."""
+    """Further options of sbatch, such as ['--constraint=a100']."""
     setup: list[str] = field(default_factory=list)
     """Lines of shell before the training, such as [module load cuda]."""
     max_jobs: int | None = None

@@ -44,8 +44,12 @@ exit "$status"
 """
 
 REQUEUE = """\
-if [ "$status" -ne 0 ] && [ "$warned" ] && [ -z "$asked" ] && [ "$folder/checkpoints/last.ckpt" -nt "$folder/{stamp}" ]
-then scontrol requeue "$SLURM_JOB_ID" && exit "$status"
+if [ "$status" -ne 0 ] && [ "$warned" ] && [ -z "$asked" ]; then
+  if [ "$folder/checkpoints/last.ckpt" -nt "$folder/{stamp}" ]; then
+    scontrol requeue "$SLURM_JOB_ID" && exit "$status"
+  fi
+  echo "error: the time limit came before a checkpoint was written: set a longer hydra.launcher.time" >&2
+  status=1
 fi
 """
 
