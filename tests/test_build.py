@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from fcnseg import build
 from fcnseg.backbones import backbone_class
 from fcnseg.config import LoggerConfig
+from fcnseg.data.chance import LossChance
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.shapes import Shapes
 from fcnseg.journal import Journal
@@ -112,6 +113,40 @@ def test_the_net_has_the_classes_of_the_data_set_or_more():
     task = build.build_task(composed(), Shapes("val", 1, 32, 32, 0))
     assert task.model.num_classes == task.record["num_classes"] == 21
     assert build.build_task(composed("model.num_classes=30"), Shapes("val", 1, 32, 32, 0)).model.num_classes == 30
+
+
+def test_the_loss_is_the_configurations():
+    pixels = [90, *[10] * 20]
+    keys = ["loss.keep=0.5", "loss.class_weights=balanced", "loss.balance_sampling=true", "model.num_classes=22"]
+    task = build.build_task(composed(*keys), Shapes("val", 1, 32, 32, 0), pixels)
+    assert (task.loss.keep, task.record["class_pixels"]) == (0.5, pixels)
+    assert task.loss.class_weights.tolist() == pytest.approx([290 / (21 * 90), *[290 / 210] * 20, 1])
+    assert task.loss.class_rates.tolist() == pytest.approx([1 / 9, *[1] * 21])
+    assert not {"loss.class_weights", "loss.class_rates"} & task.state_dict().keys()
+    plain = build.build_task(composed(), Shapes("val", 1, 32, 32, 0)).loss
+    assert (plain.keep, plain.class_weights, plain.class_rates) == (1, None, None)
+
+
+def test_weights_of_another_number_of_classes_are_refused():
+    with pytest.raises(ValueError, match=r"loss\.class_weights has 2 weights, but the net has 21 classes"):
+        build.build_task(composed("loss.class_weights=[1,2]"), Shapes("val", 1, 32, 32, 0))
+
+
+@pytest.mark.parametrize("key", ["loss.keep=0.5", "loss.balance_sampling=true"])
+def test_images_carry_a_number_where_the_loss_samples(key):
+    for config, chance in ((composed(*SMALL), None), (composed(*SMALL, key, "seed=3"), LossChance(3))):
+        data = build.build_data(config)
+        assert (data.train.chance, data.val.chance) == (chance, None)
+        chances = next(iter(data.train_dataloader())).chances
+        assert chances is None if chance is None else (chances.dtype, len(set(chances.tolist()))) == (torch.int64, 2)
+
+
+def test_a_net_from_pool4_alone():
+    config = composed("model=fcn16s_pool4", "backbone=vgg16", "backbone.weights=none")
+    with torch.device("meta"):
+        net = build.bare_net(config, 21)
+    assert net.strides == [16]
+    assert len(net.score_layers) == 1
 
 
 def test_fewer_classes_than_the_data_set_has_are_refused():

@@ -22,21 +22,21 @@ REFUSED = {
     ),
     "a finer net without the coarser one": (
         ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=voc2012", "data.root=/"],
-        r"starts from a finished fcn32s. First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
-        r"recipe=pami_heavy data=voc2012 data.root=/ backbone.weights=none\n.* add init_from=RUN_FOLDER",
+        r"starts from a finished fcn32s, .* First run\n  python -m fcnseg\.train model=fcn32s backbone=vgg16 "
+        r"recipe=pami_heavy data=voc2012 data.root=/ backbone.weights=none seed=0\n.* add init_from=RUN_FOLDER",
     ),
     "a finer net on both trees": (
         ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=sbd", "data.root=/voc", "data.sbd_root=/sbd"],
-        r"  python -m fcnseg\.train .* data=sbd data.root=/voc data.sbd_root=/sbd backbone.weights=none\n",
+        r"  python -m fcnseg\.train .* data=sbd data.root=/voc data.sbd_root=/sbd backbone.weights=none seed=0\n",
     ),
     "the finest net without the one before": (
         ["model=fcn8s", "recipe=cvpr2015", *BARE],
-        r"fcn8s starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
-        r"recipe=cvpr2015 data=shapes backbone.weights=none\n.* add init_from=RUN_FOLDER",
+        r"fcn8s starts from a finished fcn16s, .* First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
+        r"recipe=cvpr2015 data=shapes backbone.weights=none seed=0\n.* add init_from=RUN_FOLDER",
     ),
     "the finer net of a light backbone": (
         ["model=fcn8s", *HEAVY],
-        r"starts from a finished fcn16s. First run\n  python -m fcnseg\.train model=fcn16s backbone=squeezenet ",
+        r"starts from a finished fcn16s, .* First run\n  python -m fcnseg\.train model=fcn16s backbone=squeezenet ",
     ),
     "torchvision's weights with Caffe's inputs": (
         ["model=fcn32s", "recipe=pami_heavy", "backbone=resnet50", "optimizer.lr=1e-10"],
@@ -56,7 +56,6 @@ REFUSED = {
     "a crop of nothing": (["data.crop=-1"], r"data\.crop must be positive"),
     "an image of nothing": (["data.image_side=0"], r"data\.image_side must be positive"),
     "momentum for ever": (["optimizer.momentum=1"], r"optimizer\.momentum must be below 1, not 1"),
-    "an unknown row": (["row=9s"], r"row=9s is no row of this experiment; there are: none"),
     "an unknown precision": (["trainer.precision=8"], r"trainer\.precision must be one of auto, 32-true"),
     "an unknown logger": (["logger.name=tensorboard"], r"logger\.name must be one of csv, wandb"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
@@ -112,6 +111,19 @@ REFUSED = {
     "an unknown optimizer": (["optimizer.name=lion"], r"optimizer\.name must be one of sgd, adamw, not 'lion'"),
     "an unknown schedule": (["optimizer.schedule=cosine"], r"optimizer\.schedule must be one of fixed, poly"),
     "an unknown loss": (["loss.reduction=median"], r"loss\.reduction must be one of sum, mean, image_mean"),
+    "no patch at all": (["loss.keep=0"], r"loss\.keep is the probability of a patch, above 0 and at most 1, not 0"),
+    "more than every patch": (["loss.keep=1.5"], r"loss\.keep is the probability of a patch, .* not 1\.5"),
+    "unknown weights of classes": (
+        ["loss.class_weights=median"],
+        r"loss\.class_weights must be null, balanced, or a list of one number a class, .* not 'median'",
+    ),
+    "negative weights": (["loss.class_weights=[1,-1]"], r"loss\.class_weights must be .* not \[1, -1\]"),
+    "weights of nothing": (["loss.class_weights=[0,0]"], r"loss\.class_weights must be .* not \[0, 0\]"),
+    "words for weights": (["loss.class_weights=[a,b]"], r"loss\.class_weights must be .* not \['a', 'b'\]"),
+    "a coarsest map that is finer than the finest": (
+        ["model=fcn16s", "model.coarsest=8"],
+        r"model\.coarsest=8 is not to be had from SqueezeNet with model\.output_stride=16: choose one of 16, or null",
+    ),
     "an unknown choice of what is trained": (["model.train=tail"], r"model\.train must be one of all, head"),
     "an unknown rule for biases": (["optimizer.bias_rule=none"], r"optimizer\.bias_rule must be all or score"),
     "an unknown backbone": (["backbone.name=resnet"], r"backbone\.name=resnet is no backbone; choose one of .*vgg16"),

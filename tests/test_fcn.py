@@ -288,3 +288,35 @@ def test_what_the_backbone_cannot_give_is_refused(options, message):
 def test_shapes_are_checked_while_the_tests_run():
     with pytest.raises(jaxtyping.TypeCheckError, match="n c h w"):
         FCN(SqueezeNet(), 2, 16)(torch.zeros(3, 40, 40))
+
+
+# ---- without the coarser streams
+
+
+@pytest.mark.parametrize(
+    ("coarsest", "stride", "layers"), [(16, 16, ["score_pool4"]), (16, 8, ["score_pool4", "score_pool3"])]
+)
+def test_a_net_can_begin_at_a_finer_map(narrow, coarsest, stride, layers):
+    net = FCN(narrow("vgg16")(), 3, stride, coarsest=coarsest)
+    assert [name for name, _ in net.named_children() if name.startswith("score")] == layers
+    assert [net.score_name(each) for each in net.strides] == layers
+    assert net.describe().max_stride == coarsest
+    net(noise(1, 3, 41, 53)).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())  # DDP would wait for those that are not
+
+
+def test_the_backbones_own_coarsest_map_changes_nothing(narrow):
+    torch.manual_seed(0)
+    trunk, images = narrow("vgg16")(dropout=0.0), noise(1, 3, 41, 53)
+    nets = [randomised(FCN(trunk, 3, 8)), randomised(FCN(trunk, 3, 8, coarsest=32))]
+    nets[1].load_state_dict(nets[0].state_dict())
+    assert torch.equal(nets[0](images), nets[1](images))
+
+
+@pytest.mark.parametrize("coarsest", [8, 64])
+def test_a_coarsest_map_that_is_not_there_is_refused(narrow, coarsest):
+    said = (
+        rf"model.coarsest={coarsest} is not to be had from Narrow with model.output_stride=16: choose one of 32, 16, or"
+    )
+    with pytest.raises(ValueError, match=said):
+        FCN(narrow("vgg16")(), 3, 16, coarsest=coarsest)

@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from fcnseg import upsampling
 from fcnseg.backbones import backbone_class
 from fcnseg.fcn import FCN
-from fcnseg.geometry import IMAGE
+from fcnseg.geometry import IMAGE, Grid
 from fcnseg.losses import REDUCTIONS, PixelCrossEntropy
+from fcnseg.sampling import kept_cells, kept_pixels
 from fcnseg.shapes import Features
 
 VOID = 255
@@ -227,3 +229,144 @@ def test_predictions_of_bands_are_the_best_classes():
     predictions = net.predict(scores, (40, 31))
     assert predictions.dtype == torch.uint8
     assert torch.equal(predictions, net.upsample(scores, (40, 31)).argmax(1).to(torch.uint8))
+
+
+# ---- sampling and weights of classes
+
+
+WEIGHTS, RATES = [0.25, 1.0, 3.0, 0.5], [0.3, 1.0, 0.6, 0.9]
+
+
+def sampled(reduction, targets, cells, grid, chances, **options):
+    """The loss of finished logits with a map of other cells in front of them."""
+    loss = PixelCrossEntropy(reduction, **options)
+    return lambda logits: loss(Features(cells, grid), lambda scores, size: logits, targets, chances)
+
+
+def weighted(reduction, logits, targets, weights):
+    """The definition with weights of classes, in plain numbers: total and weight of one step."""
+    images = [pixel_losses(*pair) for pair in zip(logits, targets, strict=True)]
+    heavy = [{at: weights[int(target[at])] for at in image} for image, target in zip(images, targets, strict=True)]
+    sums = [math.fsum(loss * heavy[n][at] for at, loss in image.items()) for n, image in enumerate(images)]
+    if reduction == "sum":
+        return math.fsum(sums), 1
+    if reduction == "mean":
+        return math.fsum(sums), math.fsum(weight for image in heavy for weight in image.values())
+    return math.fsum(one / (math.fsum(image.values()) or 1) for one, image in zip(sums, heavy, strict=True)), len(
+        images
+    )
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(
+    "chosen", [{"keep": 0.5}, {"class_rates": RATES}, {"keep": 0.7, "class_rates": RATES}], ids=str
+)
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_what_is_not_drawn_is_void_and_classes_weigh(reduction, chosen, weights, batch):
+    logits, targets = batch
+    grid, chances, cells = Grid(2, 0.5), torch.tensor([5, 6, 7]), torch.zeros(3, 4, 3, 4)
+    kept = targets != VOID
+    if "keep" in chosen:
+        kept = kept & kept_cells(Features(cells, grid), (5, 6), chances, chosen["keep"])
+    if "class_rates" in chosen:
+        kept = kept & kept_pixels(targets, targets != VOID, chances, torch.tensor(RATES, dtype=torch.float64))
+    assert 0 < int(kept.sum()) < int((targets != VOID).sum())
+    found = sampled(reduction, targets, cells, grid, chances, class_weights=weights, **chosen)(logits)
+    total, weight = weighted(reduction, logits, targets.where(kept, VOID), weights or [1] * 4)
+    assert float(found.total) == pytest.approx(total, rel=1e-12)
+    assert float(found.weight) == pytest.approx(weight, rel=1e-12)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_keeping_every_patch_is_the_plain_loss_to_the_bit(reduction, batch):
+    logits, targets = batch
+    for dtype in (torch.float32, torch.float64):
+        plain = loss_of(reduction, logits.to(dtype), targets)
+        kept = PixelCrossEntropy(reduction, keep=1.0)
+        found = kept(Features(logits.to(dtype), IMAGE), lambda scores, size: scores.tensor, targets, torch.arange(3))
+        assert torch.equal(found.total, plain.total)
+        assert torch.equal(found.weight, plain.weight)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.25])
+def test_over_many_draws_sampling_is_the_plain_loss(keep):
+    """Of 2000 draws: totals by the probability are the plain sum, weights by it the plain number of pixels."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 4, 41, 53, dtype=torch.float64, generator=generator) * 3
+    targets = torch.randint(0, 4, (1, 41, 53), dtype=torch.uint8, generator=generator)
+    targets[:, :7] = VOID
+    cells, plain = torch.zeros(1, 4, 11, 14), loss_of("mean", logits, targets)
+    assert plain.weight == 34 * 53
+    draws = []
+    for chance in range(2000):
+        total, weight = sampled("mean", targets, cells, Grid(4, 0.5), torch.tensor([chance]), keep=keep)(logits)
+        draws.append((float(total), float(weight)))
+    totals, weights = np.mean(draws, axis=0) / keep
+    assert totals == pytest.approx(float(plain.total), rel=1e-2)
+    assert weights == pytest.approx(float(plain.weight), rel=1e-2)
+    assert np.std(draws, axis=0)[1] > 50
+    summed = sampled("sum", targets, cells, Grid(4, 0.5), torch.tensor([1999]), keep=keep)(logits)
+    assert float(summed.total) == pytest.approx(draws[-1][0], rel=1e-12)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_bands_sample_and_weigh_as_the_whole_does(reduction, learned, request):
+    net, images, targets = case(learned)
+    loss = PixelCrossEntropy(reduction, keep=0.5, class_weights=[0.2, 1, 2, 3, 4], class_rates=[0.5, 1, 1, 1, 0.7])
+    found = []
+    for banded in (False, True):
+        if banded:
+            request.getfixturevalue("narrow_bands")
+        net.zero_grad()
+        total, weight = loss(net.scores(images), net.upsample, targets, torch.tensor([3, 4]))
+        total.backward()
+        found.append([total.detach(), weight, *(p.grad.clone() for p in net.parameters())])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_exact_window_drops_the_cells_that_the_whole_map_drops(narrow):
+    torch.manual_seed(0)
+    nets = [FCN(narrow("vgg16")(100, padding_mode=mode, dropout=0.0), 5, 8) for mode in ("window", "plain")]
+    targets = torch.randint(0, 5, (1, 61, 47), dtype=torch.uint8)
+    scores = [net.scores(torch.zeros(1, 3, 61, 47)) for net in nets]
+    assert scores[0].grid.offset != scores[1].grid.offset
+    loss, dropped = PixelCrossEntropy("sum", keep=0.5), []
+    for net, each in zip(nets, scores, strict=True):
+        logits = net.upsample(each, (61, 47)).detach().requires_grad_()
+        loss(each, lambda scores, size, logits=logits: logits, targets, torch.tensor([1])).total.backward()
+        dropped.append(logits.grad.any(1))
+    assert torch.equal(*dropped)
+    assert 0 < int(dropped[0].sum()) < 61 * 47
+
+
+def test_validation_takes_every_pixel_and_no_weights(batch):
+    loss = PixelCrossEntropy("mean", keep=0.1, class_weights=WEIGHTS, class_rates=RATES).eval()
+    plain = loss_of("mean", *batch)
+    found = loss(Features(batch[0], IMAGE), lambda scores, size: scores.tensor, batch[1])
+    assert torch.equal(found.total, plain.total)
+    assert torch.equal(found.weight, plain.weight)
+
+
+@pytest.mark.parametrize("options", [{"keep": 0.5}, {"class_rates": RATES}])
+def test_sampling_without_chances_is_refused(options, batch):
+    with pytest.raises(ValueError, match="needs chances, a number for each image"):
+        sampled("sum", batch[1], batch[0], IMAGE, None, **options)(batch[0])
+
+
+@pytest.mark.parametrize("keep", [0.0, -0.5, 1.5])
+def test_a_probability_that_is_none_is_refused(keep):
+    with pytest.raises(ValueError, match=r"loss.keep must be above 0 and at most 1"):
+        PixelCrossEntropy(keep=keep)
+
+
+def test_an_image_of_which_nothing_is_drawn_costs_nothing():
+    logits = torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    targets = torch.zeros(1, 3, 3, dtype=torch.uint8)
+    for reduction, weight in (("sum", 1), ("mean", 0), ("image_mean", 1)):
+        chances = torch.tensor([1])
+        found = sampled(reduction, targets, logits.detach(), Grid(8), chances, class_rates=[0.0, 1, 1, 1])(logits)
+        found.total.backward()
+        assert (float(found.total.detach()), float(found.weight)) == (0, weight)
+        assert not logits.grad.any()

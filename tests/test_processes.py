@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fcnseg.backbones.squeezenet import SqueezeNet
+from fcnseg.data.chance import LossChance
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset
 from fcnseg.data.shapes import Shapes
@@ -40,7 +41,11 @@ class Voided(Shapes):
         return image, mask
 
 
-def made(reduction):
+SAMPLED = {"keep": 0.5, "class_weights": [0.1 + 0.2 * i for i in range(21)], "class_rates": [0.4, *[0.8] * 20]}
+LOSSES = [(reduction, {}) for reduction in REDUCTIONS] + [("mean", SAMPLED), ("image_mean", SAMPLED)]
+
+
+def made(reduction, **options):
     torch.manual_seed(0)
     net = FCN(SqueezeNet(dropout=0.0), 21, 16).double()
     for layer in net.score_layers:
@@ -51,12 +56,12 @@ def made(reduction):
         recorders.append(Recorder(net))
         return recorders[0], LambdaLR(recorders[0], lambda step: 1.0)
 
-    return SegmentationTask(net, PixelCrossEntropy(reduction), optimizer), recorders
+    return SegmentationTask(net, PixelCrossEntropy(reduction, **options), optimizer), recorders
 
 
 def data_of(train, val, **options):
     sets = [
-        SegmentationDataset(Voided(split, count, 40, 48, 0), Augmentation([], 0))
+        SegmentationDataset(Voided(split, count, 40, 48, 0), Augmentation([], 0), chance=LossChance(0))
         for split, count in (("train", train), ("val", val))
     ]
     return SegmentationData(sets[1], sets[0], batching="groups", **options)
@@ -82,11 +87,11 @@ def found_by(rank, world, port, folder):
         trainer_of(world).validate(task, data_of(12, count), verbose=False)
         [one] = task.validations
         found[count] = (one.confusion, one.num_images, one.loss)
-    for reduction in REDUCTIONS:
-        task, recorders = made(reduction)
+    for reduction, sampling in LOSSES:
+        task, recorders = made(reduction, **sampling)
         options = {"max_epochs": -1, "max_steps": 1, "accumulate_grad_batches": 2, "limit_val_batches": 0}
         trainer_of(world, **options).fit(task, data_of(12, 1, batch_size=6, accumulate=2))
-        found[reduction] = recorders[0].steps[0]
+        found[reduction, bool(sampling)] = recorders[0].steps[0]
     torch.save(found, folder / f"{world}_{rank}.pt")
 
 
@@ -116,11 +121,11 @@ def test_validation_counts_the_same_on_any_number_of_processes(found, count):
             assert each[count][2] == pytest.approx(loss, rel=1e-12)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_a_step_has_the_same_gradients_on_any_number_of_processes(found, reduction):
-    expected = found[1][0][reduction]
+@pytest.mark.parametrize("loss", [(reduction, bool(sampling)) for reduction, sampling in LOSSES])
+def test_a_step_has_the_same_gradients_on_any_number_of_processes(found, loss):
+    expected = found[1][0][loss]
     assert max(float(gradient.abs().max()) for gradient in expected) > 1e-3
     for world in WORLDS[1:]:
         for each in found[world]:
-            for ours, theirs in zip(each[reduction], expected, strict=True):
+            for ours, theirs in zip(each[loss], expected, strict=True):
                 assert float((ours - theirs).abs().max()) <= 1e-12 * float(theirs.abs().max())

@@ -74,6 +74,8 @@ def test_a_recipe_does_not_depart_from_itself(recipe):
         (["data.scale=[0.5,2]", "trainer.max_steps=7"], {"data.scale", "trainer.max_steps"}),
         (["loss.reduction=mean"], {"loss.reduction"}),
         (["model.learn_intermediate=true"], {"model.learn_intermediate"}),
+        (["loss.keep=0.5", "loss.class_weights=balanced"], {"loss.keep", "loss.class_weights"}),
+        (["loss.balance_sampling=true"], {"loss.balance_sampling"}),
     ],
 )
 def test_every_departure_is_recorded(overrides, keys):

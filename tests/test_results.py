@@ -37,6 +37,7 @@ UNHASHED = {
 }
 UNHASHED |= {"trainer.save_steps", "trainer.save_minutes", "trainer.on_nonfinite"}
 UNHASHED |= {"trainer.log_every", "logger.name", "logger.project", "logger.offline"}
+UNHASHED |= {"logger.group", "logger.job_type", "logger.tags", "small"}
 BY_NAME = {"backbone.weights"}
 
 
@@ -141,9 +142,10 @@ def test_the_identity_of_a_run():
     fields = identity(composed("recipe=pami_heavy", "data.flip=true", "row=b", "seed=5"), "imagenet")
     expected = {"recipe": "pami_heavy+modified", "departures": ["data.flip"], "experiment": None, "row": "b", "seed": 5}
     expected |= {"model": "fcn8s", "backbone": "squeezenet", "output_stride": 8, "data": "shapes"}
-    expected |= {"weights_from": "imagenet", "schema_version": 1}
+    expected |= {"weights_from": "imagenet", "schema_version": 1, "scale": "full"}
+    expected |= {"group": None, "job_type": None, "tags": []}
     assert {key: fields[key] for key in expected} == expected
-    assert set(fields) - set(expected) == {"config_hash", "commit", "dirty"}
+    assert set(fields) - set(expected) == {"config_hash", "stage_hash", "commit", "dirty"}
 
 
 def test_a_split_that_lacks_images_says_how_many(tmp_path):

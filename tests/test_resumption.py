@@ -99,6 +99,21 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeyp
     assert unequal(outcome(tmp_path), whole) == []
 
 
+@pytest.mark.parametrize("number", [7, pytest.param(6, marks=pytest.mark.slow)])
+def test_sampling_and_balance_go_on_to_the_same_bits_and_are_not_counted_again(tmp_path, monkeypatch, whole, number):
+    balanced = (*RUN, "loss.keep=0.5", "loss.class_weights=balanced", "loss.balance_sampling=true")
+    trained(tmp_path / "whole", *balanced)
+    with monkeypatch.context() as patch:
+        at(patch, "on_train_batch_end", number, die)
+        with pytest.raises(Killed):
+            trained(tmp_path / "killed", *balanced)
+    monkeypatch.setattr("fcnseg.data.frequencies.class_pixels", lambda *_: die())
+    trained(tmp_path / "killed", *balanced)
+    expected = outcome(tmp_path / "whole")
+    assert unequal(outcome(tmp_path / "killed"), expected) == []
+    assert unequal(expected["last"]["state_dict"], whole["last"]["state_dict"]) != []
+
+
 # ---- asked to end
 
 

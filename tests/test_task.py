@@ -168,6 +168,28 @@ def test_a_step_learns_from_the_jittered_images(net, uneven):
         assert difference(ours, theirs) < 1e-12
 
 
+@pytest.mark.parametrize("parts", [(6,), (1, 2, 3)])
+@pytest.mark.parametrize("reduction", ["mean", "image_mean"])
+def test_small_weights_of_classes_divide_a_step_as_large_ones_do(reduction, parts, net, uneven):
+    images, targets = uneven
+    found = []
+    for scale in (1e-5, 1.0):
+        loss = PixelCrossEntropy(reduction, class_weights=[scale * each for each in (1.0, 0.5, 2.0, 1.0)], keep=0.5)
+        batches = [batch_of(*pair) for pair in zip(images.split(parts), targets.split(parts), strict=True)]
+        chances = torch.arange(6).split(parts)
+        batches = [batch._replace(chances=part) for batch, part in zip(batches, chances, strict=True)]
+        optimizers = []
+
+        def make_optimizer(net, optimizers=optimizers):
+            optimizers.append(Recorder(net))
+            return optimizers[0], LambdaLR(optimizers[0], schedule_factor("fixed", 1))
+
+        fit(SegmentationTask(net, loss, make_optimizer), batches, steps=1, accumulate=len(parts))
+        found.append(optimizers[0].steps[0])
+    for ours, theirs in zip(*found, strict=True):
+        assert difference(ours, theirs) < 1e-9
+
+
 def test_what_lies_in_the_pad_does_not_matter_where_batches_are_padded(net, uneven):
     images, targets = (tensor[:2].clone() for tensor in uneven)
     targets[0, 20:] = VOID

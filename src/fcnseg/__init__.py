@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "create_model"]
 __version__ = "0.1.0"
 
-OUTPUT_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn8s_atonce": 8}
+OUTPUT_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "fcn8s_atonce": 8, "fcn16s_pool4": 16}
 """Nets that create_model knows, and the stride of the finest map that each scores."""
 
 
@@ -38,7 +38,7 @@ def create_model(
     """Builds a net without any configuration: images [n, c, h, w] RGB 0..255 in, logits [n, k, h, w] out.
 
     Args:
-        name: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
+        name: fcn32s, fcn16s, fcn8s, fcn8s_atonce, or fcn16s_pool4 (no stream coarser than stride 16).
         backbone: a module of fcnseg.backbones, such as vgg16, caffenet or resnet50.
         num_classes: classes including background.
         weights: of the backbone: None, "imagenet", or a file.
@@ -79,5 +79,6 @@ def create_model(
         scales=AT_ONCE_SCALES if name == "fcn8s_atonce" else (),
         learn_intermediate=learn_intermediate,
         learn_final=learn_final,
+        coarsest=16 if name == "fcn16s_pool4" else None,
     )
     return net.to(memory_format=fastest_format("cpu"))

@@ -1,5 +1,6 @@
 """From a configuration to objects: the one file that instantiates."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.pretrained import load_weights
+from fcnseg.balance import class_rates, class_weights
 from fcnseg.checkpoints import WholeFiles
 from fcnseg.config import DataConfig, LoggerConfig, TrainConfig, TrainerConfig
+from fcnseg.data.chance import LossChance
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.data.dataset import SegmentationDataset, Source
 from fcnseg.data.jitter import Jitter
@@ -64,6 +67,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         scales=model.scales,
         learn_intermediate=model.learn_intermediate,
         learn_final=model.learn_final,
+        coarsest=model.coarsest,
     )
     on_gpu = accelerator(config.trainer.accelerator) == "gpu"
     return net.to(memory_format=fastest_format("cuda" if on_gpu else "cpu"))
@@ -164,8 +168,9 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
         channels=channels,
     )
     jitter = Jitter(data.jitter, config.seed) if data.jitter else None
+    chance = LossChance(config.seed) if config.loss.keep < 1 or config.loss.balance_sampling else None
     augmentation = Augmentation(varied, config.seed)
-    train = SegmentationDataset(sources["train"], augmentation, jitter) if "train" in sources else None
+    train = SegmentationDataset(sources["train"], augmentation, jitter, chance) if "train" in sources else None
     return SegmentationData(
         SegmentationDataset(sources["val"], Augmentation(plain, config.seed)),
         train,
@@ -183,11 +188,11 @@ def scale_range(data: DataConfig) -> tuple[float, float] | None:
     return (data.scale[0], data.scale[1]) if data.scale else None
 
 
-def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
-    """Builds net, loss and optimiser for the classes of a data set.
+def build_task(config: TrainConfig, source: Source, pixels: Sequence[int] = ()) -> SegmentationTask:
+    """Builds net, loss and optimiser for the classes of a data set, which have so many pixels in the training masks.
 
     Raises:
-        FileNotFoundError, ValueError: as build_net, or model.num_classes is less than the data's.
+        FileNotFoundError, ValueError: as build_net and balance, or model.num_classes is less than the data's.
     """
     classes = config.model.num_classes or len(source.classes)
     if classes < len(source.classes):
@@ -201,9 +206,13 @@ def build_task(config: TrainConfig, source: Source) -> SegmentationTask:
         "weights_from": weights_from,
         "num_classes": classes,
         "classes": list(source.classes),
+        "class_pixels": list(pixels),
         "precision": precision(config.trainer.precision, on),
     }
-    loss = PixelCrossEntropy(config.loss.reduction, source.void)
+    chosen = config.loss
+    weights = class_weights(chosen.class_weights, pixels, classes)
+    rates = class_rates(chosen.balance_sampling, pixels, classes)
+    loss = PixelCrossEntropy(chosen.reduction, source.void, keep=chosen.keep, class_weights=weights, class_rates=rates)
     return SegmentationTask(
         net,
         loss,

@@ -1,11 +1,14 @@
 """Refuses configurations that cannot work, before data, weights or devices are touched."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.pretrained import comes_from_caffe
+from fcnseg.balance import BALANCED
 from fcnseg.build import (
     LOGGERS,
     OPTIMIZERS,
@@ -100,12 +103,26 @@ def _check_numbers(config: TrainConfig) -> None:
 
 
 def _check_loss(config: TrainConfig) -> None:
-    rate = learning_rate(config)
+    weights, keep, rate = config.loss.class_weights, config.loss.keep, learning_rate(config)
+    if not 0 < keep <= 1:
+        raise ValueError(f"loss.keep is the probability of a patch, above 0 and at most 1, not {keep}")
+    if weights not in (None, BALANCED) and not _are_weights(weights):
+        raise ValueError(
+            f"loss.class_weights must be null, {BALANCED}, or a list of one number a class, none of them negative and "
+            f"some above zero, not {weights!r}"
+        )
     if config.loss.reduction == "sum" and config.optimizer.name == "sgd" and rate > LARGEST_SUMMED_LR:
         raise ValueError(
             f"loss.reduction=sum adds up every pixel, so optimizer.lr={rate:g} would diverge: take at most "
             f"{LARGEST_SUMMED_LR:g} (the papers take 1e-10), or loss.reduction=mean"
         )
+
+
+def _are_weights(chosen: Any) -> bool:
+    """Says whether these are numbers that a loss can be weighted with."""
+    if not isinstance(chosen, list) or not all(type(each) in (int, float) for each in chosen):
+        return False
+    return all(math.isfinite(each) and each >= 0 for each in chosen) and any(chosen)
 
 
 def _check_weights(config: TrainConfig) -> None:

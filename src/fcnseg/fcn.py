@@ -56,6 +56,7 @@ class FCN(nn.Module):
         scales: Sequence[float] = (),
         learn_intermediate: bool = False,
         learn_final: bool = False,
+        coarsest: int | None = None,
     ) -> None:
         """Adds zero score layers and bilinear upsampling to a backbone.
 
@@ -67,11 +68,16 @@ class FCN(nn.Module):
                 skips beyond the list are not scaled.
             learn_intermediate: whether upsampling between skips is learned, as in the CVPR paper.
             learn_final: whether the upsampling to pixels is learned.
+            coarsest: stride of the coarsest map that is scored; the backbone is cut behind it. None takes its own.
 
         Raises:
             ValueError: a stride that the backbone does not offer, or fewer than two classes.
         """
         super().__init__()
+        if coarsest is not None:
+            if coarsest not in backbone.grids or coarsest < output_stride:
+                raise ValueError(_coarsest_refusal(backbone, coarsest, output_stride))
+            backbone.end_at(coarsest)
         grids = backbone.grids
         if output_stride not in grids:
             raise ValueError(_refusal(backbone, output_stride))
@@ -96,9 +102,9 @@ class FCN(nn.Module):
         return source.upsample(kernel, factor)
 
     def score_name(self, stride: int) -> str:
-        """Names the score layer at a stride as the authors do: score_fr, score_pool4, score_pool3."""
-        coarsest = stride == max(self.backbone.grids)
-        return "score_fr" if coarsest else f"score_pool{stride.bit_length() - 1}"
+        """Names the score layer at a stride as the authors do: score_fr behind the last, else score_pool4 or 3."""
+        classifies = stride == max(self.backbone.grids) and not self.backbone.dropped
+        return "score_fr" if classifies else f"score_pool{stride.bit_length() - 1}"
 
     @property
     def score_layers(self) -> list[nn.Module]:
@@ -230,3 +236,11 @@ def _refusal(backbone: Backbone, output_stride: int) -> str:
     reason = f"its coarsest map has stride {strides[0]}" if output_stride > strides[0] else "it has no such map"
     offered = ", ".join(str(stride) for stride in strides)
     return f"model.output_stride={output_stride} is not to be had from {name}: {reason}; choose one of {offered}"
+
+
+def _coarsest_refusal(backbone: Backbone, coarsest: int, output_stride: int) -> str:
+    offered = ", ".join(str(stride) for stride in sorted(backbone.grids, reverse=True) if stride >= output_stride)
+    return (
+        f"model.coarsest={coarsest} is not to be had from {type(backbone).__name__} with "
+        f"model.output_stride={output_stride}: choose one of {offered}, or null"
+    )

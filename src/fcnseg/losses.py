@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fcnseg.sampling import kept_cells, kept_pixels
 from fcnseg.shapes import VOID, Features, Logits, Targets
 from fcnseg.upsampling import bands
 
@@ -27,7 +28,8 @@ class Loss(NamedTuple):
 
     Attributes:
         total: scalar, sum of the weighted pixel losses; what is differentiated.
-        weight: scalar float64 without gradient: 1 for "sum", valid pixels for "mean", images for "image_mean".
+        weight: scalar float64 without gradient: 1 for "sum", valid pixels that are kept (with weights of classes the
+            sum of their weights) for "mean", images for "image_mean".
     """
 
     total: Tensor
@@ -37,42 +39,66 @@ class Loss(NamedTuple):
 class PixelCrossEntropy(nn.Module):
     """Softmax cross-entropy at every pixel that is not void.
 
+    Sampling and weights of classes act in training mode alone, as dropout does, so that losses of validation compare.
+
     Paper: Sec. 4.3; "sum" is the unnormalised loss of PAMI's heavy learning.
     """
 
-    def __init__(self, reduction: str = "mean", void: int = VOID) -> None:
+    class_weights: Tensor | None
+    class_rates: Tensor | None
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        void: int = VOID,
+        *,
+        keep: float = 1.0,
+        class_weights: Sequence[float] | None = None,
+        class_rates: Sequence[float] | None = None,
+    ) -> None:
         """Chooses the normalisation.
 
         Args:
             reduction: "sum" over pixels; "mean" over all valid pixels of the step, whatever batches and processes it
                 is made of; "image_mean", the mean over images of each image's mean.
             void: label of pixels that do not count.
+            keep: probability with which each cell of the last score map counts; see sampling.kept_cells.
+            class_weights: of each class; pixels' losses are multiplied by them, and means are weighted means.
+            class_rates: probability with which pixels of each class count; see sampling.kept_pixels.
 
         Raises:
-            ValueError: an unknown reduction.
+            ValueError: an unknown reduction, or a probability outside 0..1.
         """
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"loss.reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
-        self.reduction, self.void = reduction, void
+        if not 0 < keep <= 1:
+            raise ValueError(f"loss.keep must be above 0 and at most 1, not {keep}")
+        self.reduction, self.void, self.keep = reduction, void, keep
+        for name, values in (("class_weights", class_weights), ("class_rates", class_rates)):
+            self.register_buffer(name, values if values is None else torch.tensor(values, dtype=torch.float64), False)
 
-    def forward(self, scores: Features, upsample: Upsample, targets: Targets) -> Loss:
+    def forward(self, scores: Features, upsample: Upsample, targets: Targets, chances: Tensor | None = None) -> Loss:
         """Compares scores with targets.
 
         Args:
             scores: fused scores before the last upsampling.
             upsample: carries them to pixels.
             targets: [n, h, w] classes, void included.
+            chances: [n] int64, from which sampling draws for each image.
 
         Raises:
-            ValueError: a target is neither a class nor void (checked on the CPU only; a GPU would have to wait).
+            ValueError: a target is neither a class nor void (checked on the CPU only; a GPU would have to wait), or
+                the loss samples and there are no chances.
         """
         size = (targets.shape[1], targets.shape[2])
         cuts = bands(scores.tensor, size)
         if targets.device.type == "cpu":
             _check_labels(targets, scores.tensor.shape[1], self.void)
-        counts = (targets != self.void).sum((1, 2))
-        divisors = counts.clamp(min=1) if self.reduction == "image_mean" else None
+        if self.training and (self.keep < 1 or self.class_rates is not None):
+            targets = self._sampled(scores, targets, chances)
+        counts = self._counts(targets)
+        divisors = counts.where(counts > 0, 1) if self.reduction == "image_mean" else None
 
         def band(tensor: Tensor, rows: tuple[int, int]) -> Tensor:
             place = () if rows == (0, size[0]) else (rows,)
@@ -81,11 +107,34 @@ class PixelCrossEntropy(nn.Module):
 
         return Loss(_summed(band, scores.tensor, cuts), self._weight(counts))
 
+    def _sampled(self, scores: Features, targets: Targets, chances: Tensor | None) -> Targets:
+        """Makes void what was not drawn."""
+        if chances is None:
+            raise ValueError("a loss that samples needs chances, a number for each image")
+        kept = targets != self.void
+        if self.class_rates is not None:
+            kept = kept & kept_pixels(targets, kept, chances, self.class_rates)
+        if self.keep < 1:
+            kept = kept & kept_cells(scores, (targets.shape[1], targets.shape[2]), chances, self.keep)
+        return targets.masked_fill(~kept, self.void)
+
+    @property
+    def _weights(self) -> Tensor | None:
+        return self.class_weights if self.training else None
+
+    def _counts(self, targets: Targets) -> Tensor:
+        """Returns [n], the pixels of each image that count, or the sum of their weights."""
+        valid = targets != self.void
+        if (weights := self._weights) is None:
+            return valid.sum((1, 2))
+        return (weights[targets.long().where(valid, 0)] * valid).sum((1, 2))
+
     def _total(self, logits: Logits, targets: Targets, divisors: Tensor | None) -> Tensor:
         logits = logits.float() if logits.itemsize < 4 else logits
         kind = "sum" if divisors is None else "none"
-        losses = functional.cross_entropy(logits, targets.long(), ignore_index=self.void, reduction=kind)
-        return losses if divisors is None else (losses.sum((1, 2)) / divisors).sum()
+        weights = None if self._weights is None else self._weights.to(logits.dtype)
+        losses = functional.cross_entropy(logits, targets.long(), weights, ignore_index=self.void, reduction=kind)
+        return losses if divisors is None else (losses.sum((1, 2)) / divisors.to(losses.dtype)).sum()
 
     def _weight(self, counts: Tensor) -> Tensor:
         if self.reduction == "mean":

@@ -24,12 +24,17 @@ def learning_rate(config: TrainConfig) -> float:
     return float(rate)
 
 
+UNPINNED = {"loss.keep": 1.0, "loss.class_weights": None, "loss.balance_sampling": False}
+"""What no recipe changes."""
+
+
 def departures(config: TrainConfig) -> list[str]:
-    """Lists the keys whose values are not those that the recipe pins, and optimizer.lr if it is set.
+    """Lists the keys whose values are not those that the recipe pins, or no recipe changes, and optimizer.lr if set.
 
     A normalisation that the recipe leaves open belongs to the weights and is no departure.
     """
     pins = [pin for pin in _leaves(config.recipe.settings) if pin != ("backbone.normalization", None)]
+    pins += UNPINNED.items()
     found = [key for key, value in pins if _at(config, key) != value]
     return found + (["optimizer.lr"] if config.optimizer.lr is not None else [])
 

@@ -49,6 +49,7 @@ class Batch(NamedTuple):
         indices: [n] position of each image in its data set.
         names: the images' ids, for error messages and pictures.
         jitter: [n, 4] factors of the colour jitter that the images are still due, see fcnseg.data.jitter; None is none.
+        chances: [n] int64, from which the loss draws what it samples of each image; None where it samples nothing.
     """
 
     images: Shaped[Tensor, "n c h w"]
@@ -57,3 +58,4 @@ class Batch(NamedTuple):
     indices: Integer[Tensor, " n"]
     names: list[str]
     jitter: Float[Tensor, "n 4"] | None = None
+    chances: Integer[Tensor, " n"] | None = None

@@ -100,7 +100,7 @@ class SegmentationTask(LightningModule):
         """Returns the batch's summed loss; the step's weight divides the gradient before the optimiser runs."""
         images = batch.images if batch.jitter is None else jittered(batch.images, batch.jitter)
         scores = self.training_scores(images, batch.sizes if self.padded else None)
-        loss = self.loss(scores, self.model.upsample, batch.targets)
+        loss = self.loss(scores, self.model.upsample, batch.targets, batch.chances)
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
         self.train_loss.update(*self.guard.saw(loss.total, loss.weight, batch.names))
         total: Tensor = loss.total
@@ -126,8 +126,8 @@ class SegmentationTask(LightningModule):
                 return
             scale = torch.full((), factor, dtype=torch.float64, device=weight.device)
         else:
-            total = self.trainer.strategy.reduce(weight, reduce_op="sum")
-            scale = factor / torch.as_tensor(total).clamp(min=1)
+            total = torch.as_tensor(self.trainer.strategy.reduce(weight, reduce_op="sum"))
+            scale = factor / total.where(total > 0, 1)
         for gradient in gradients:
             gradient.mul_(scale.to(gradient.dtype))
 

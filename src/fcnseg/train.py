@@ -101,7 +101,7 @@ def fit(
     trainer = build.build_trainer(config, folder, shown, checkpoints)
     check_processes(config.data, trainer.world_size)
     data = build.build_data(config)
-    task = build.build_task(config, data.val.source)
+    task = build.build_task(config, data.val.source, counted(config, data, earlier))
     origin = identity(config, task.record["weights_from"]) | provenance(data, str(trainer.strategy.root_device))
     origin["lineage"] = ancestors(config.init_from)
     checkpoints.identity = check_identity(earlier, {"data_fingerprint": origin["data_fingerprint"]}, folder)
@@ -116,6 +116,22 @@ def fit(
     content |= {"skipped_steps": task.guard.skipped, "seconds": round(checkpoints.seconds(), 1)}
     finish(content, task, data, folder)
     return content
+
+
+def counted(config: TrainConfig, data: "SegmentationData", earlier: dict[str, Any] | None) -> list[int]:
+    """Returns the pixels of each class in the training masks where the loss asks for them; empty where it does not.
+
+    They are counted once a run, by each of its processes, and kept in its checkpoints.
+    """
+    from fcnseg.balance import BALANCED
+    from fcnseg.data.frequencies import class_pixels
+
+    if config.loss.class_weights != BALANCED and not config.loss.balance_sampling:
+        return []
+    if earlier is not None:
+        return list(earlier["fcnseg"]["class_pixels"])
+    assert data.train is not None
+    return class_pixels(data.train.source, config.data.workers)
 
 
 def results(task: "SegmentationTask", classes: tuple[str, ...]) -> dict[str, Any]:

@@ -93,6 +93,10 @@ def test_cells_are_counted_without_computing_them(name, padding):
         cells = side
         for layer in backbone.layers:
             cells = cells_after(layer, cells)
+        if cells < 1:
+            with pytest.raises(RuntimeError, match=r"greater than actual input size|too small"):
+                backbone(torch.zeros(1, 3, side, 90, device="meta"))
+            continue
         assert list(backbone(torch.zeros(1, 3, side, 90, device="meta")).values())[-1].tensor.shape[2] == cells
 
 
@@ -119,6 +123,8 @@ DEPTHS = {
     "bvlc_googlenet": 21,
     "googlenet": 21,
     "squeezenet": 17,
+    "squeezenet32": 17,
+    "vgg16_pool5s1": 15,
     "resnet50": 49,
 }
 
@@ -190,6 +196,53 @@ def test_squeezenet_computes_torchvisions_features(stride, end):
     with torch.inference_mode():
         expected = theirs.features[:end](as_torchvision(images))
         assert difference(ours(images)[stride].tensor, expected) < 1e-5
+
+
+def test_one_more_pooling_is_all_that_squeezenet32_has_besides():
+    torch.manual_seed(0)
+    plain, more, images = SqueezeNet(dropout=0.0), backbone_class("squeezenet32")(dropout=0.0), noise(1, 3, 75, 90)
+    more.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        ours, expected = more(images), plain(images)
+        assert all(torch.equal(ours[stride].tensor, expected[stride].tensor) for stride in (4, 8, 16))
+        pooled = torch.nn.functional.max_pool2d(expected[16].tensor, 3, 2, 1, ceil_mode=True)
+    assert torch.equal(ours[32].tensor, pooled)
+    assert list(ours) == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize("paddings", [(100, 132), (100, 164), (132, 100)])
+def test_every_second_cell_of_the_finer_vgg16_begins_as_one_of_the_published_net(narrow, paddings):
+    torch.manual_seed(0)
+    published, finer = (
+        narrow("vgg16")(paddings[0]).double().eval(),
+        narrow("vgg16_pool5s1")(paddings[1]).double().eval(),
+    )
+    finer.load_state_dict(fitted(finer, published.state_dict(), {}, "VGG 16"), strict=False)
+    with torch.inference_mode():
+        (coarse, grid), (fine, fine_grid) = published(noise(1, 3, 170, 140))[32], finer(noise(1, 3, 170, 140))[16]
+    # Cell 0 of the finer net is centred half a cell behind the taps that it begins with.
+    moved = (fine_grid.offset - 8 - grid.offset) / 32
+    assert moved.is_integer()
+    same = fine[:, :, ::2, ::2]
+    coarse, same = (part[:, :, max(0, n) :, max(0, n) :] for part, n in ((coarse, int(moved)), (same, -int(moved))))
+    rows, columns = (min(coarse.shape[axis], same.shape[axis]) for axis in (2, 3))
+    assert min(rows, columns) > 2
+    assert difference(same[:, :, :rows, :columns], coarse[:, :, :rows, :columns]) < 1e-9
+
+
+@pytest.mark.parametrize(("stride", "last"), [(16, "conv4_3"), (8, "conv3_3")])
+def test_a_backbone_can_end_at_a_finer_map(narrow, stride, last):
+    torch.manual_seed(0)
+    whole, images = narrow("vgg16")().eval(), noise(1, 3, 60, 70)
+    with torch.inference_mode():
+        expected = whole(images)
+        whole.end_at(stride)
+        found = whole(images)
+    assert list(found) == [each for each in expected if each <= stride]
+    assert all(torch.equal(found[each].tensor, expected[each].tensor) for each in found)
+    assert [name for name, _ in whole.named_children()][-2] == last
+    assert {"conv5_1", "fc6", "drop7"} <= set(whole.dropped)
+    assert whole.state_dict().keys().isdisjoint({f"{name}.weight" for name in whole.dropped})
 
 
 def test_padding_of_squeezenet_leaves_the_inside_as_it_was():

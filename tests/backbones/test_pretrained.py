@@ -310,14 +310,24 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         load_weights(SqueezeNet(), tmp_path / "gone.pt", CAFFE)
 
 
-def test_the_shared_squeezenet_loads(data_root):
+@pytest.mark.parametrize("name", ["squeezenet", "squeezenet32"])
+def test_the_shared_squeezenet_loads(data_root, name):
     file = data_root.parent / "weights" / "squeezenet1_1_caffe_features.pt"
     if not file.is_file():
         pytest.skip(f"needs the shared weights: there is no {file}")
-    backbone = SqueezeNet()
+    backbone = backbone_class(name)()
     said = normalization("caffe", [123.68, 116.779, 103.939])
     assert load_weights(backbone, file, said) == file.name
     tensors = torch.load(file, weights_only=True)
     assert len(tensors) == len(list(backbone.parameters()))
     assert torch.equal(backbone.fire9_expand3x3.weight, tensors["features.12.expand3x3.weight"])
     assert backbone.normalization == said
+
+
+def test_a_net_that_ends_early_leaves_the_rest_of_the_file(state, monkeypatch):
+    backbone = SqueezeNet()
+    backbone.end_at(8)
+    monkeypatch.setattr("fcnseg.backbones.pretrained.imagenet_tensors", lambda model: dict(state))
+    assert load_weights(backbone, "imagenet") == "imagenet"
+    assert torch.equal(backbone.fire5_expand3x3.weight, state["features.7.expand3x3.weight"])
+    assert "fire6_squeeze1x1" in backbone.dropped

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcnseg.weights.surgery import convolutionalize, fitted, for_channels
+from fcnseg.weights.surgery import convolutionalize, fitted, for_channels, spread_out
 
 
 def test_the_convolution_computes_the_inner_product():
@@ -28,6 +28,28 @@ def test_inner_products_of_another_size_are_refused(shape):
 def test_maps_are_no_inner_products():
     with pytest.raises(ValueError, match="no convolution"):
         convolutionalize(torch.zeros(11, 5, 49), (11, 5, 7, 7))
+
+
+def test_a_kernel_with_twice_the_side_does_the_same_on_a_map_twice_as_fine():
+    torch.manual_seed(0)
+    weight, maps = torch.randn(3, 2, 7, 7, dtype=torch.float64), torch.randn(1, 2, 20, 21, dtype=torch.float64)
+    fine = nn.functional.conv2d(maps, spread_out(weight))
+    expected = nn.functional.conv2d(maps, weight, dilation=2)
+    torch.testing.assert_close(fine, expected[:, :, : fine.shape[2], : fine.shape[3]])
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (6, 36)])
+def test_a_kernel_with_twice_the_side_is_filled(shape):
+    conv, weight = nn.Sequential(nn.Conv2d(4, 6, 6)), torch.randn(*shape)
+    state = fitted(conv, {"0.weight": weight, "0.bias": torch.zeros(6)}, {}, "a file")
+    assert torch.equal(state["0.weight"], spread_out(weight.reshape(6, 4, 3, 3)))
+
+
+@pytest.mark.parametrize("shape", [(6, 2, 6, 3), (3, 72), (6, 4, 2, 3)])
+def test_other_kernels_are_not(shape):
+    conv = nn.Sequential(nn.Conv2d(4, 6, 6))
+    with pytest.raises(ValueError, match=r"a file does not fit Sequential: 0.weight"):
+        fitted(conv, {"0.weight": torch.randn(*shape), "0.bias": torch.zeros(6)}, {}, "a file")
 
 
 @pytest.fixture

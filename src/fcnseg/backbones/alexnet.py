@@ -49,4 +49,4 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
     yield Conv("conv4", 384, 256, 3, padding=1)
     yield Conv("conv5", 256, 256, 3, padding=1)
     yield MaxPool("pool5", 3, 2, pool)
-    yield from hidden_layers(256, 6, same, dropout)
+    yield from hidden_layers(256, 6, 3 if same else 0, dropout)

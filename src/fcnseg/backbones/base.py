@@ -23,6 +23,7 @@ from fcnseg.backbones.layers import (
     grid_after,
     named_layers,
     sections,
+    up_to,
 )
 from fcnseg.backbones.plan import Plan, plans
 from fcnseg.backbones.window import Borders, run
@@ -58,6 +59,7 @@ class Backbone(nn.Module):
         head: what the classifier has behind these layers.
         dropout_default: fraction of elements that the classifier drops.
         layers: the layers as data.
+        dropped: names of those that end_at has taken away.
         normalization: the statistics that forward applies.
     """
 
@@ -117,6 +119,7 @@ class Backbone(nn.Module):
         self.checkpointing, self._borders = checkpointing, Borders()
         first, *others = self.make_layers(padding, dropout)
         self.layers: tuple[Layer, ...] = (replace(cast(Conv, first), inputs=in_channels), *others)
+        self.dropped: tuple[str, ...] = ()
         for layer in named_layers(self.layers):
             self.add_module(layer.name, layer.module())
         self.mean: Tensor
@@ -158,14 +161,21 @@ class Backbone(nn.Module):
         grid_after(self.layers, IMAGE, lambda grid, channels: taps.append((grid, channels)))
         return taps
 
+    def end_at(self, stride: int) -> None:
+        """Drops the layers behind the map of this stride, which becomes the coarsest."""
+        kept = up_to(self.layers, stride)
+        for layer in named_layers(self.layers[len(kept) :]):
+            delattr(self, layer.name)
+            self.dropped += (layer.name,)
+        self.layers = kept
+
     def normalize_with(self, normalization: Normalization) -> None:
         """Sets the statistics that forward applies, those that the weights were trained with.
 
         For other than three channels they are extended: one channel takes the average, further ones too.
         """
         normalization = widened(normalization, self.in_channels)
-        like = self.mean
-        self.normalization = normalization
+        self.normalization, like = normalization, self.mean
         self.mean = torch.tensor(normalization.mean, dtype=like.dtype, device=like.device)
         self.std = torch.tensor(normalization.std, dtype=like.dtype, device=like.device)
 

@@ -45,4 +45,4 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
     yield Conv("conv4", 384, 384, 3, padding=1, groups=2)
     yield Conv("conv5", 384, 256, 3, padding=1, groups=2)
     yield MaxPool("pool5", 3, 2, pool)
-    yield from hidden_layers(256, 6, same, dropout)
+    yield from hidden_layers(256, 6, 3 if same else 0, dropout)

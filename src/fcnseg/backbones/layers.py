@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fcnseg.backbones.convolution import Convolution
 from fcnseg.backbones.dense import DenseConv2d
-from fcnseg.geometry import Grid
+from fcnseg.geometry import IMAGE, Grid
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,16 @@ def grid_after(layers: Sequence[Layer], grid: Grid, tap: Callable[[Grid, int], N
     return grid
 
 
+def up_to(layers: tuple[Layer, ...], stride: int) -> tuple[Layer, ...]:
+    """Returns the layers up to the tap of this stride; all of them if there is none."""
+    grid = IMAGE
+    for at, layer in enumerate(layers):
+        grid = grid_after([layer], grid)
+        if isinstance(layer, Tap) and grid.stride == stride:
+            return layers[: at + 1]
+    return layers
+
+
 def _widest(grids: Sequence[Grid]) -> Grid:
     if len({(grid.stride, grid.offset) for grid in grids}) > 1:
         raise ValueError(f"paths that are joined end on different cells: {grids}")
@@ -220,17 +230,17 @@ def conv_depth(layers: Sequence[Layer]) -> int:
     return depth
 
 
-def hidden_layers(inputs: int, kernel: int, same: bool, dropout: float, channels: int = 4096) -> Iterator[Layer]:
+def hidden_layers(inputs: int, kernel: int, padding: int, dropout: float, channels: int = 4096) -> Iterator[Layer]:
     """Yields fc6 and fc7, the two hidden layers of VGG's and AlexNet's classifiers, as convolutions.
 
     Args:
         inputs: channels of the last pooling.
         kernel: side of its map in the classifier.
-        same: whether fc6 is padded so that the map keeps its size, or not at all, as published.
+        padding: of fc6, in cells; none as published.
         dropout: after each.
         channels: of both.
     """
-    yield Conv("fc6", inputs, channels, kernel, padding=kernel // 2 if same else 0, dense=True)
+    yield Conv("fc6", inputs, channels, kernel, padding=padding, dense=True)
     yield Dropout("drop6", dropout)
     yield Conv("fc7", channels, channels, 1, dense=True)
     yield Dropout("drop7", dropout)

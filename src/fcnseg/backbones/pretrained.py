@@ -14,7 +14,7 @@ from fcnseg.backbones.layers import Conv, named_layers
 from fcnseg.weights.files import read_tensors
 from fcnseg.weights.normalization import CAFFE, Normalization, from_metadata, settled
 from fcnseg.weights.released import released_file
-from fcnseg.weights.surgery import fitted, for_channels
+from fcnseg.weights.surgery import LEFT_OVER, fitted, for_channels
 
 
 class Pretrained(NamedTuple):
@@ -60,7 +60,8 @@ def load_weights(backbone: Backbone, weights: str | Path | None, stated: Normali
     tensors = dict(found.tensors)
     if key in tensors and tensors[key].ndim == 4 and tensors[key].shape[1] == 3 != backbone.in_channels:
         tensors[key] = for_channels(tensors[key], backbone.in_channels)
-    backbone.load_state_dict(fitted(backbone, tensors, found.names, found.source), strict=False)
+    unused = [*LEFT_OVER, *(f"{found.names.get(layer, layer)}." for layer in backbone.dropped)]
+    backbone.load_state_dict(fitted(backbone, tensors, found.names, found.source, unused), strict=False)
     backbone.normalize_with(found.normalization)
     return found.label
 

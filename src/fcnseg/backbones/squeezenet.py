@@ -51,10 +51,17 @@ class SqueezeNet(Backbone):
     @classmethod
     def make_layers(cls, padding: Padding, dropout: float) -> Sequence[Layer]:
         """Returns conv1 and the eight fire modules; see Backbone."""
-        return tuple(_layers(padding, dropout))
+        return tuple(squeezenet_layers(padding, dropout))
 
 
-def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
+def squeezenet_layers(padding: Padding, dropout: float, pool9: bool = False) -> Iterator[Layer]:
+    """Yields the layers of SqueezeNet 1.1.
+
+    Args:
+        padding: around the image; see SqueezeNet.
+        dropout: before the coarsest map is offered.
+        pool9: whether one more pooling follows fire9, whose map is then offered before it.
+    """
     pool = 1 if padding == "same" else 0
     yield Conv("conv1", 3, 64, 3, stride=2, padding=1 if padding == "same" else int(padding))
     yield MaxPool("pool1", 3, 2, pool)
@@ -65,6 +72,9 @@ def _layers(padding: Padding, dropout: float) -> Iterator[Layer]:
             yield MaxPool(f"pool{number - 1}", 3, 2, pool)
         yield from _fire(f"fire{number}", channels, squeezed, expanded)
         channels = 2 * expanded
+    if pool9:
+        yield Tap(channels)
+        yield MaxPool("pool9", 3, 2, pool)
     yield Dropout("drop9", dropout)
     yield Tap(channels)
 

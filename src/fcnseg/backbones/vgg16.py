@@ -53,7 +53,11 @@ class VGG16(Backbone):
 
 
 def vgg_layers(
-    stages: Sequence[tuple[int, int]], padding: Padding, dropout: float, batch_norm: bool = False
+    stages: Sequence[tuple[int, int]],
+    padding: Padding,
+    dropout: float,
+    batch_norm: bool = False,
+    pool5_stride: int = 2,
 ) -> Iterator[Layer]:
     """Yields the layers of a VGG net turned fully convolutional.
 
@@ -62,6 +66,8 @@ def vgg_layers(
         padding: around the image; a number leaves fc6 unpadded, as published.
         dropout: after fc6 and fc7.
         batch_norm: whether each 3x3 convolution is normalised.
+        pool5_stride: step of the last pooling; with 1 the kernel of fc6 has twice its side, and its map has the stride
+            of pool4, which is not offered.
     """
     inputs = 3
     for stage, (outputs, count) in enumerate(stages, 1):
@@ -71,7 +77,11 @@ def vgg_layers(
             if batch_norm:
                 yield BatchNorm(f"bn{stage}_{i}", outputs)
             inputs = outputs
-        yield MaxPool(f"pool{stage}")
-        if stage in (3, 4):
+        if (stage, pool5_stride) == (5, 1):
+            yield MaxPool("pool5", stride=1, padding=1 if padding == "same" else 0)
+        else:
+            yield MaxPool(f"pool{stage}")
+        if stage == 3 or (stage == 4 and pool5_stride == 2):
             yield Tap(outputs)
-    yield from hidden_layers(inputs, 7, padding == "same", dropout)
+    kernel = 14 // pool5_stride
+    yield from hidden_layers(inputs, kernel, (kernel - 1) // 2 if padding == "same" else 0, dropout)

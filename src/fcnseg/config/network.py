@@ -16,6 +16,9 @@ class ModelConfig:
     """Named in results and run folders."""
     output_stride: int = MISSING
     """Stride of the finest map that is scored: 32, 16 or 8. Paper: Sec. 4.2."""
+    coarsest: int | None = None
+    """Stride of the coarsest map that is scored; the backbone ends there. null takes the backbone's own, as the paper's
+    nets do; 16 with output_stride=16 is the 16s from pool4 alone. Paper: Sec. 4.3."""
     num_classes: int | None = None
     """Classes including background; null takes the data set's."""
     scales: list[float] = field(default_factory=list)

@@ -7,13 +7,13 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 SCALES = ("full", "small")
 """What scale may say."""
 
 
-def composed_anew(config: DictConfig) -> DictConfig:
+def composed_anew(config: Any) -> Any:
     """Applies row= and scale= to the configuration that the running command has composed.
 
     Raises:
@@ -25,7 +25,7 @@ def composed_anew(config: DictConfig) -> DictConfig:
     return with_row(config, overrides, lambda chosen: compose(name, overrides=[*others, *chosen]))
 
 
-def with_row(config: DictConfig, overrides: Sequence[str], recompose: Callable[[list[str]], DictConfig]) -> DictConfig:
+def with_row(config: Any, overrides: Sequence[str], recompose: Callable[[list[str]], Any]) -> Any:
     """Composes once more with what row= and scale= stand for; a configuration without them stays as it is.
 
     Args:
@@ -45,7 +45,7 @@ def with_row(config: DictConfig, overrides: Sequence[str], recompose: Callable[[
         raise ValueError(f"row={config.row} scale={config.scale} stands for {' '.join(meant)}, but: {said}") from error
 
 
-def stands_for(config: DictConfig, overrides: Sequence[str]) -> list[str]:
+def stands_for(config: Any, overrides: Sequence[str]) -> list[str]:
     """Returns the overrides that row= and scale= of a configuration stand for.
 
     Args:

@@ -32,6 +32,15 @@ class LossConfig:
 
     reduction: str = pinned("loss.reduction")
     """sum, mean (over the valid pixels of the whole step) or image_mean."""
+    keep: float = 1.0
+    """Patch sampling: probability with which each cell of the last score map counts in a step of training; for as many
+    patches a step, take 1 / keep times trainer.accumulate or data.batch_size. Paper: Sec. 4.3, Fig. 5."""
+    class_weights: Any = None
+    """null, one weight a class, or balanced: inversely proportional to the class's pixels in the training masks, with a
+    mean over all pixels of 1. A mean is divided by the weights' sum. Training only. Paper: Sec. 4.3."""
+    balance_sampling: bool = False
+    """Keep pixels of frequent classes with a probability inversely proportional to the class's pixels in the training
+    masks; those of the rarer half of the classes always. Training only. Paper: Sec. 4.3."""
 
 
 @dataclass

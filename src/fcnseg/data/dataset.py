@@ -193,7 +193,8 @@ Factors: TypeAlias = tuple[float, float, float, float]
 class Sample:
     """One image on its way into a batch: image [h, w, c], uint8, and mask [h, w], uint8 or int32.
 
-    The factors are those of the colour jitter that the image is due on the device; None is none.
+    The factors are those of the colour jitter that the image is due on the device; None is none. From chance the loss
+    draws what it samples of the image; None where it samples nothing.
     """
 
     image: Pixels
@@ -201,6 +202,7 @@ class Sample:
     index: int
     name: str
     factors: Factors | None = None
+    chance: int | None = None
 
 
 Transform = Callable[[Pixels, Labels, Draw], tuple[Pixels, Labels]]
@@ -210,9 +212,22 @@ Transform = Callable[[Pixels, Labels, Draw], tuple[Pixels, Labels]]
 class SegmentationDataset(Dataset[Sample]):
     """Reads images by draw and transforms them."""
 
-    def __init__(self, source: Source, transform: Transform, jitter: Callable[[Draw], Factors] | None = None) -> None:
-        """Keeps the images, what is done to them here, and what draws the factors of what is done on the device."""
-        self.source, self.transform, self.jitter = source, transform, jitter
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform,
+        jitter: Callable[[Draw], Factors] | None = None,
+        chance: Callable[[Draw], int] | None = None,
+    ) -> None:
+        """Keeps the images, what is done to them here, and what draws numbers for what is done on the device.
+
+        Args:
+            source: the images.
+            transform: changes image and mask.
+            jitter: draws factors of the colour jitter.
+            chance: draws the number from which the loss samples.
+        """
+        self.source, self.transform, self.jitter, self.chance = source, transform, jitter, chance
 
     def __len__(self) -> int:
         """Number of images."""
@@ -222,7 +237,8 @@ class SegmentationDataset(Dataset[Sample]):
         """Reads and transforms one image."""
         image, mask = self.transform(*self.source.read(draw.index), draw)
         factors = self.jitter(draw) if self.jitter else None
-        return Sample(image, mask, draw.index, self.source.name(draw.index), factors)
+        chance = self.chance(draw) if self.chance else None
+        return Sample(image, mask, draw.index, self.source.name(draw.index), factors, chance)
 
 
 def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> Batch:
@@ -256,4 +272,5 @@ def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> B
         torch.tensor([sample.index for sample in samples]),
         [sample.name for sample in samples],
         None if samples[0].factors is None else torch.tensor([sample.factors for sample in samples]),
+        None if samples[0].chance is None else torch.tensor([sample.chance for sample in samples]),
     )

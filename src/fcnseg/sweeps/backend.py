@@ -1,10 +1,11 @@
 """What carries the jobs of a sweep out: processes of this machine, or a scheduler."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fcnseg.sweeps.job import Job
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Starts jobs and tells how they end.
 

@@ -1,6 +1,7 @@
 """The command that trains one job of a sweep, and the environment it runs in."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,9 @@ def places(sources: Sequence[Any]) -> list[str]:
 
 def quoted(value: str | Path) -> str:
     """Returns a value in the quotes of Hydra's grammar, with nothing in it that is read as an interpolation."""
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
+    # In the grammar, backslashes stand for themselves but before a quote.
+    text = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
+    text = text.replace("${", "\\${")
     return f"'{text}'"
 
 

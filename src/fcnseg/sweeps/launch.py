@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
 from rich.console import Console
 
 from fcnseg.sweeps.backend import Backend
@@ -18,7 +17,7 @@ from fcnseg.sweeps.table import Display, summary, table
 def launch(
     swept: Sequence[Sequence[str]],
     compose: Compose,
-    hydra: DictConfig,
+    hydra: Any,
     make_backend: Callable[[], Backend],
     *,
     first: int = 0,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import open_dict
 
 from fcnseg.config import TrainConfig, resolved
 from fcnseg.config.rows import key_of, with_row
@@ -22,7 +22,7 @@ ALWAYS_NAMED = ("row", "seed")
 LONGEST_NAME = 120
 """Characters of a folder's name before its hash; file systems end at 255."""
 
-Compose = Callable[[list[str]], DictConfig]
+Compose = Callable[[list[str]], Any]
 """Composes the whole configuration of one job, Hydra's part included."""
 
 

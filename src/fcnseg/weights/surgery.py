@@ -25,6 +25,17 @@ def convolutionalize(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return weight.reshape(shape)
 
 
+def spread_out(weight: Tensor) -> Tensor:
+    """Lays a kernel onto every second cell of one with twice its side, zeros between: the same on a map twice as fine.
+
+    Args:
+        weight: [outputs, inputs, kernel, kernel].
+    """
+    wide = weight.new_zeros(*weight.shape[:2], 2 * weight.shape[2], 2 * weight.shape[3])
+    wide[:, :, ::2, ::2] = weight
+    return wide
+
+
 LEFT_OVER = ("score", "upscore", "upsample", "scale_", "loss", "aux", "classifier", "fc")
 """How layers of a file begin that a backbone may leave out: heads of classifiers, of other nets, auxiliary ones."""
 
@@ -37,6 +48,8 @@ def fitted(
     left_over: Sequence[str] = LEFT_OVER,
 ) -> dict[str, Tensor]:
     """Finds a tensor for every parameter and statistic of the module, inner products reshaped to convolutions.
+
+    A kernel with twice the side of the source's takes its values at every second cell.
 
     Args:
         module: whose tensors are to be filled.
@@ -96,6 +109,10 @@ def for_channels(weight: Tensor, channels: int) -> Tensor:
 def _as_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(tensor.shape) == shape:
         return tensor
+    half = (*shape[:2], *(side // 2 for side in shape[2:]))
+    flat = tensor.ndim == 2 and tensor.shape[:1] == shape[:1] and tensor.numel() == math.prod(half)
+    if len(shape) == 4 and shape[2] % 2 == shape[3] % 2 == 0 and (flat or tuple(tensor.shape) == half):
+        return spread_out(tensor.reshape(half))
     if len(shape) == 4 and tensor.ndim == 2:
         return convolutionalize(tensor, shape)
     raise ValueError(f"shape {list(tensor.shape)}, needed {list(shape)}")

@@ -1,0 +1,141 @@
+"""A finer net finds the finished run of the coarser one, of the same backbone, data, recipe and seed."""
+
+import json
+import os
+from dataclasses import asdict
+
+import pytest
+
+from fcnseg import lineage
+from fcnseg.lineage import ancestors, coarser_stride, find_stage, fingerprints, from_stage
+from fcnseg.results import stage_hash
+from runs import composed
+
+STAGED = ("recipe.staged=true", "backbone=squeezenet", "data.train_count=6", "data.val_count=2")
+
+
+def staged(*overrides):
+    return composed(*STAGED, *overrides)
+
+
+def finished(folder, config, **changes):
+    """Writes what a finished run of this configuration would have left."""
+    content = {
+        "stage_hash": stage_hash(asdict(config)),
+        "output_stride": config.model.output_stride,
+        "data_fingerprint": fingerprints(config),
+        "model": config.model.name,
+        "row": config.row,
+        "seed": config.seed,
+        "config_hash": "0123",
+        "commit": "4567",
+    }
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(content | changes))
+    return folder
+
+
+# ---- whether one is needed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stride"),
+    [
+        (["model=fcn8s"], 16),
+        (["model=fcn16s"], None),  # SqueezeNet's coarsest
+        (["model=fcn8s", "recipe.staged=false"], None),
+        (["model=fcn8s_atonce"], None),
+        (["model=fcn16s", "backbone=vgg16", "backbone.weights=none"], 32),
+    ],
+)
+def test_the_net_before(overrides, stride):
+    assert coarser_stride(staged(*overrides)) == stride
+
+
+# ---- which runs fit
+
+
+def test_what_the_stages_have_in_common():
+    coarse = staged("model=fcn16s", "optimizer.lr=1", "trainer.max_steps=7", "row=null", "data.root=/a")
+    assert stage_hash(asdict(coarse)) == stage_hash(asdict(staged("model=fcn8s", "init_from=/a")))
+
+
+@pytest.mark.parametrize("other", ["seed=1", "model.train=head", "data.image_side=64", "loss.reduction=sum"])
+def test_what_sets_trainings_apart(other):
+    assert stage_hash(asdict(staged(other))) != stage_hash(asdict(staged()))
+
+
+def test_a_neighbour_is_found(tmp_path):
+    run = finished(tmp_path / "coarse", staged("model=fcn16s"))
+    found = from_stage(staged("model=fcn8s"), tmp_path / "fine")
+    assert found.init_from == str(run)
+
+
+def test_runs_and_sweeps_below_the_working_directory_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = finished(tmp_path / "multirun" / "t2" / "full" / "row=16s", staged("model=fcn16s"))
+    assert from_stage(staged("model=fcn8s"), tmp_path / "far" / "run").init_from == str(sweep.relative_to(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        (["model=fcn16s", "seed=1"], {}),
+        (["model=fcn8s"], {}),
+        (["model=fcn16s"], {"data_fingerprint": {"train": "other", "val": "other"}}),
+        (["model=fcn16s"], {"stage_hash": None}),
+    ],
+)
+def test_another_run_is_not(tmp_path, overrides, changes):
+    finished(tmp_path / "coarse", staged(*overrides), **changes)
+    assert from_stage(staged("model=fcn8s"), tmp_path / "fine").init_from is None
+
+
+def test_the_latest_of_several_is_taken(tmp_path):
+    for age, name in enumerate(["b", "c", "a"]):
+        path = finished(tmp_path / name, staged("model=fcn16s")) / "results.json"
+        os.utime(path, (1000 - age, 1000 - age))
+    config = staged("model=fcn8s")
+    assert find_stage(config, 16, [(tmp_path, "*")]) == tmp_path / "b"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"output_stride": 16}', "\xff"])
+def test_a_damaged_result_is_passed_over(tmp_path, content):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.json").write_bytes(content.encode("latin-1"))
+    assert from_stage(staged("model=fcn8s"), tmp_path / "fine").init_from is None
+
+
+def test_what_was_said_stays(tmp_path):
+    finished(tmp_path / "coarse", staged("model=fcn16s"))
+    assert from_stage(staged("model=fcn8s", "init_from=/other"), tmp_path / "fine").init_from == "/other"
+
+
+def test_a_continued_run_keeps_its_stage(tmp_path, monkeypatch):
+    finished(tmp_path / "coarse", staged("model=fcn16s"))
+    (tmp_path / "fine").mkdir()
+    (tmp_path / "fine" / "config.yaml").write_text("init_from: /before\n")
+    assert from_stage(staged("model=fcn8s"), tmp_path / "fine").init_from == "/before"
+
+
+def test_data_are_opened_only_for_a_run_that_fits(tmp_path, monkeypatch):
+    finished(tmp_path / "coarse", staged("model=fcn16s", "seed=1"))
+    monkeypatch.setattr(lineage, "build_data", lambda config: pytest.fail("opened"))
+    assert from_stage(staged("model=fcn8s"), tmp_path / "fine").init_from is None
+
+
+# ---- where a run comes from
+
+
+def test_ancestors_are_named_latest_first(tmp_path):
+    first = finished(tmp_path / "32s", staged("model=fcn16s"), lineage=[])
+    second = finished(tmp_path / "16s", staged("model=fcn8s"), lineage=ancestors(str(first)))
+    named = ancestors(str(second / "checkpoints" / "last.ckpt"))
+    assert [each["model"] for each in named] == ["fcn8s", "fcn16s"]
+    assert named[1]["folder"] == str(first)
+    assert set(named[0]) == {"folder", "model", "row", "seed", "config_hash", "commit"}
+
+
+@pytest.mark.parametrize("source", [None, "fcn8s-heavy-pascal", "/nowhere/net.caffemodel"])
+def test_what_is_no_run_has_no_past(source):
+    assert ancestors(source) == []
