@@ -17,7 +17,7 @@ ifneq ($(READY),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint type test test-all test-browser test-chaos audit demo bench wheel-check lock clean
+.PHONY: help setup lint type test test-all test-browser test-chaos test-slurm audit demo bench wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,17 @@ test-browser: setup ## Open a report in a real Chromium, at a phone's width and 
 
 test-chaos: setup ## Kill trainings at random moments and compare how they end; FCNSEG_CHAOS=SEED,COUNT chooses
 	$(BIN)/python -m pytest -m chaos -rP tests/test_chaos.py
+
+SLURM := slurmctld slurmd slurm-client munge
+
+test-slurm: setup ## Start a real Slurm of two nodes here and sweep in it; as root, and installs Debian's packages of it
+	@PATH="$$PATH:/usr/sbin:/sbin"; for program in slurmctld slurmd munged sbatch; do \
+		command -v $$program > /dev/null && continue; \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
+			echo "make test-slurm needs $(SLURM): install them, or run it as root on Debian or Ubuntu" >&2; exit 1; fi; \
+		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(SLURM); break; \
+	done
+	$(BIN)/python -m pytest -m slurm tests/test_on_slurm.py
 
 audit: setup ## Look the locked packages up among known vulnerabilities; needs PyPI itself, no mirror
 	$(UV) tool run --from 'pip-audit>=2.9,<3' pip-audit --strict --require-hashes --disable-pip -r requirements.lock

@@ -32,6 +32,7 @@ UNHASHED = {
     "data.workers",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.num_nodes",
     "trainer.progress",
 }
 UNHASHED |= {"trainer.save_steps", "trainer.save_minutes", "trainer.on_nonfinite"}

@@ -31,7 +31,10 @@ def test_an_unfinished_run_of_the_same_configuration_goes_on(unfinished):
     assert claim(unfinished) == CHECKPOINT
 
 
-@pytest.mark.parametrize("same", ["trainer.devices=2", "data.workers=3", "trainer.log_every=7", "trainer.save_steps=5"])
+@pytest.mark.parametrize(
+    "same",
+    ["trainer.devices=2", "trainer.num_nodes=2", "data.workers=3", "trainer.log_every=7", "trainer.save_steps=5"],
+)
 def test_what_does_not_change_the_results_may_differ(unfinished, same):
     assert claim(unfinished, same) == CHECKPOINT
 

@@ -77,6 +77,7 @@ def _check_numbers(config: TrainConfig) -> None:
         ("trainer.max_steps", trainer.max_steps, 1),
         ("trainer.val_every", trainer.val_every, 1),
         ("trainer.accumulate", trainer.accumulate, 1),
+        ("trainer.num_nodes", trainer.num_nodes, 1),
         ("trainer.log_every", trainer.log_every, 1),
         ("trainer.limit_val_batches", trainer.limit_val_batches, 1),
         ("trainer.save_steps", trainer.save_steps, 1),

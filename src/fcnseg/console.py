@@ -71,6 +71,12 @@ def reported(folder: Path, config: Any = None) -> Iterator[None]:
         _close_wandb(failed=sys.exc_info()[0] is not None)
 
 
+def names_folder() -> bool:
+    """Says whether the run folder was given, by the command line or by a sweep, and not named after the time."""
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN or any(each.startswith("hydra.run.dir=") for each in hydra.overrides.hydra)
+
+
 def _say(title: str, text: str, error: Exception) -> None:
     """Prints a last word; what all processes find alike is said by the first one only."""
     alike = isinstance(error, Stop | FileExistsError) or isinstance(error.__cause__, NonFiniteError)
@@ -101,11 +107,14 @@ def _close_wandb(failed: bool) -> None:
 
 def quiet_lightning() -> None:
     """Silences what Lightning says of hardware and of itself; warnings that users can act on stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "The `srun` command is available")  # nodes.check_start refuses what would hang
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval")  # entries count steps over all epochs
     warnings.filterwarnings("ignore", ".*recommended to use .*sync_dist")  # scores and losses sum up all processes
     warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
+    warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.* is deprecated")
 
 

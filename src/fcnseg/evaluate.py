@@ -21,16 +21,19 @@ register()
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")
 def main(config: DictConfig) -> float | None:
     """Runs the composed evaluation; returns its mean IU."""
+    import os
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
 
-    from fcnseg.console import reported
+    from fcnseg.console import names_folder, reported
+    from fcnseg.nodes import check_start
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     with reported(folder, config):
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ValueError("checkpoint must be set: a checkpoint that training wrote, or a run folder")
+        check_start(config.trainer.devices, config.trainer.num_nodes, os.environ, names_folder())
         hydra_config = HydraConfig.get()
         data = stated_data(config.data, hydra_config.runtime.choices.get("data"), list(hydra_config.overrides.task))
         content = evaluate(config.checkpoint, data, OmegaConf.to_container(config.trainer), folder)

@@ -22,7 +22,9 @@ SCHEMA_VERSION = 1
 
 NOT_HASHED = {
     "data": {"root", "images", "masks", "sbd_root", "cache", "workers"},
-    "trainer": {"accelerator", "devices", "progress", "log_every", "save_steps", "save_minutes", "on_nonfinite"},
+    "trainer": {
+        *("accelerator", "devices", "num_nodes", "progress", "log_every", "save_steps", "save_minutes", "on_nonfinite")
+    },
     "logger": None,
     "experiment": None,
     "small": None,

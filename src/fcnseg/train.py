@@ -20,18 +20,22 @@ register()
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
 def main(config: DictConfig) -> float | None:
     """Runs the composed training; returns its mean IU, for sweepers that optimise it."""
+    import os
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
 
     from fcnseg.config.rows import composed_anew
-    from fcnseg.console import reported
+    from fcnseg.console import names_folder, reported
     from fcnseg.interruption import end_with_launcher
+    from fcnseg.nodes import check_start
 
     end_with_launcher()
     folder = Path(HydraConfig.get().runtime.output_dir)
     with reported(folder, config):
-        scores = train(resolved(composed_anew(config), TrainConfig), folder)
+        settings = resolved(composed_anew(config), TrainConfig)
+        check_start(settings.trainer.devices, settings.trainer.num_nodes, os.environ, names_folder())
+        scores = train(settings, folder)
     return float(scores["mean_iu"]) if scores else None
 
 

@@ -91,7 +91,9 @@ class TrainerConfig:
     accelerator: str = "auto"
     """auto (a CUDA GPU if there is one, else cpu), cpu or gpu."""
     devices: Any = 1
-    """Number of processes, a list of GPUs, or auto for all of them."""
+    """Number of processes on each node, a list of GPUs, or auto for all of them."""
+    num_nodes: int = 1
+    """Machines that share the training; srun or torchrun starts its processes on all of them."""
     log_every: int = 10
     """Steps between entries of the training loss."""
     save_steps: int | None = None
@@ -111,7 +113,9 @@ class EvaluationTrainerConfig:
     accelerator: str = "auto"
     """auto, cpu or gpu."""
     devices: Any = 1
-    """Number of processes, or a list of GPUs."""
+    """Number of processes on each node, or a list of GPUs."""
+    num_nodes: int = 1
+    """Machines that share the evaluation."""
     precision: str | None = None
     """null takes the training's."""
     limit_val_batches: int | None = None

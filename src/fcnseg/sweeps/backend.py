@@ -16,7 +16,7 @@ class Backend(Protocol):
     queues: bool
 
     def start(self, job: Job, words: list[str]) -> bool:
-        """Starts a job, or says that there is no room for it now.
+        """Starts a job or puts it in a queue, or says that there is no room for it now.
 
         Args:
             job: is given its devices, and its state is written.
@@ -27,10 +27,10 @@ class Backend(Protocol):
         """Returns the exit status of a job that was started; None while it runs."""
 
     def stop(self, jobs: list[Job], at_once: bool) -> None:
-        """Asks jobs to save and end, or kills them.
+        """Asks jobs to save and end, or kills them, or lets them go on without the sweep.
 
         Args:
-            jobs: those that run.
+            jobs: those that run or are queued.
             at_once: whether to kill them.
         """
 

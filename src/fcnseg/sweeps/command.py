@@ -86,17 +86,22 @@ def environment(
         threads: of a job's arithmetic; None leaves it to the libraries.
         launcher: process with whose end the job ends; None is nobody.
     """
-    kept = {
-        key: value
-        for key, value in outer.items()
-        if key not in NOT_INHERITED and not key.startswith(("SLURM_", "PMI_"))
-    }
+    kept = inherited(outer)
     kept["CUDA_VISIBLE_DEVICES"] = ",".join(job.devices)
     if threads is not None:
         kept.setdefault("OMP_NUM_THREADS", str(threads))
     if launcher is not None:
         kept[LAUNCHER] = str(launcher)
     return kept
+
+
+def inherited(outer: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables without those of another run, or of a job of Slurm around this process."""
+    return {
+        key: value
+        for key, value in outer.items()
+        if key not in NOT_INHERITED and (key == "SLURM_CONF" or not key.startswith(("SLURM_", "PMI_")))
+    }
 
 
 def processors() -> int:

@@ -25,6 +25,7 @@ class State(StrEnum):
     """Where a job stands."""
 
     WAITING = "waiting"
+    QUEUED = "queued"
     RUNNING = "running"
     ELSEWHERE = "running elsewhere"
     FINISHED = "finished"
@@ -32,10 +33,11 @@ class State(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     BLOCKED = "blocked"
+    SUBMITTED = "submitted"
 
 
-ENDED = (State.FINISHED, State.INTERRUPTED, State.FAILED, State.REFUSED, State.BLOCKED)
-"""States from which a job goes nowhere in this sweep."""
+ENDED = (State.FINISHED, State.INTERRUPTED, State.FAILED, State.REFUSED, State.BLOCKED, State.SUBMITTED)
+"""States from which a job goes nowhere in this sweep; one that is submitted does so without it."""
 
 
 @dataclass

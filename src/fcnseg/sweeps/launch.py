@@ -71,7 +71,7 @@ def _listed(sweep: Sweep, console: Console) -> list[JobReturn]:
 
 def _returned(job: Job, sweeper: str) -> JobReturn:
     """Tells the sweeper of a job; Hydra's own sweeper ends with a failed one's exception, so that it is a quiet one."""
-    done = job.state is State.FINISHED
+    done = job.state in (State.FINISHED, State.SUBMITTED)
     quiet = sweeper.startswith("hydra._internal.")
     failure: BaseException = SystemExit(1) if quiet else RuntimeError(f"{job.name}: {job.state}: {job.note}")
     found = JobReturn(

@@ -92,7 +92,7 @@ class Sweep:
         self.signal = number
 
     def _turn(self) -> None:
-        for job in self._in(State.RUNNING):
+        for job in self._in(State.RUNNING, State.QUEUED):
             self._see_end(job)
         if self.signal or self._stopping:
             self._stop()
@@ -110,6 +110,8 @@ class Sweep:
         if state is State.FINISHED and job.results() is None:
             state, status = State.FAILED, 1
         note = "" if state is State.FINISHED else said_of(status, job)
+        if state is not State.FINISHED and self._has_lost_stage(job):
+            state, note = State.BLOCKED, lost_stage(job)
         job.set(state, note, exit_status=status)
         if state is State.FAILED and self.fail_fast:
             self._stopping = True
@@ -118,10 +120,10 @@ class Sweep:
         """Starts a job, if what it starts from is there and there is room."""
         if self._recognise(job):
             return
-        stage = job.after
-        if stage is not None and stage.state in ENDED and stage.state is not State.FINISHED:
-            job.state, job.note = State.BLOCKED, f"starts from job {stage.number}, which is {stage.state}"
+        if self._has_lost_stage(job):
+            job.state, job.note = State.BLOCKED, lost_stage(job)
             return
+        stage = job.after
         if stage is not None and stage.state is not State.FINISHED and not self.backend.queues:
             return
         try:
@@ -129,8 +131,12 @@ class Sweep:
         except (ValueError, OSError) as error:
             job.state, job.note = State.REFUSED, str(error)
 
+    def _has_lost_stage(self, job: Job) -> bool:
+        lost = set(ENDED) - {State.FINISHED, State.SUBMITTED}
+        return job.after is not None and job.after.state in lost
+
     def _stop(self) -> None:
-        running = self._in(State.RUNNING)
+        running = self._in(State.RUNNING, State.QUEUED)
         for job in self._in(State.WAITING, State.ELSEWHERE):
             job.state, job.note = State.INTERRUPTED, "not started"
         if self._asked_at is None:
@@ -144,6 +150,11 @@ class Sweep:
         if self.signal:
             return INTERRUPTED[signal.Signals(self.signal)]
         return int(any(job.state is not State.FINISHED for job in self.jobs))
+
+
+def lost_stage(job: Job) -> str:
+    """Says which job this one would have started from."""
+    return "" if job.after is None else f"starts from job {job.after.number}, which is {job.after.state}"
 
 
 def said_of(status: int, job: Job) -> str:

@@ -9,12 +9,14 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from fcnseg.sweeps.job import Job, State
+from fcnseg.sweeps.job import ENDED, Job, State
 
 REFRESH_S = 2.0
 """Seconds between two looks at the curves of the jobs."""
 
 COLOURS = {
+    State.QUEUED: "blue",
+    State.SUBMITTED: "blue",
     State.RUNNING: "cyan",
     State.ELSEWHERE: "cyan",
     State.FINISHED: "green",
@@ -107,7 +109,7 @@ def time_left(job: Job, step: int) -> str:
 def summary(jobs: Sequence[Job], console: Console) -> None:
     """Prints what became of the jobs, and of those that failed their last lines."""
     for job in jobs:
-        if job.state in (State.FAILED, State.REFUSED, State.BLOCKED, State.INTERRUPTED):
+        if job.state in ENDED and job.state is not State.FINISHED:
             colour = COLOURS[job.state]
             console.print(f"[{colour}]job {job.number} {job.state}[/] {escape(job.name)}", soft_wrap=True)
             console.print(escape(job.last_words(5) if job.state is State.FAILED else job.note), soft_wrap=True)
