@@ -50,8 +50,8 @@ type: setup ## mypy alone
 test: setup ## The quick tests, on up to four processors
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-all: setup ## Every test, the slow ones included; only test-browser stands apart
-	$(BIN)/python -m pytest -m "not browser"
+test-all: setup ## Every test, the slow ones included; test-browser and test-slurm stand apart
+	$(BIN)/python -m pytest -m "not browser and not slurm"
 
 test-browser: setup ## Open a report in a real Chromium, at a phone's width and in the dark; FCNSEG_BROWSER=PATH names one
 	@for name in "$${FCNSEG_BROWSER:-chromium}" chromium-browser google-chrome google-chrome-stable chrome; do \
