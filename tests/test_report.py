@@ -1,9 +1,14 @@
 """The command: three files from a sweep's folder, and clear words where there is none."""
 
+import os
+from unittest import mock
+
 import pytest
 
+from fcnseg.config import ExperimentConfig
 from fcnseg.report import main
-from sweeps import write_experiment, write_sweep
+from runs import SMALL, composed, train
+from sweeps import TITLE, write_experiment, write_sweep
 
 
 @pytest.fixture
@@ -48,3 +53,21 @@ def test_what_cannot_be_is_said(sweep, words, said, capsys):
         main(words)
     assert stopped.value.code == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_real_training_can_be_reported(tmp_path, capsys):
+    """What made-up sweeps assume of run folders is what training leaves."""
+    path = write_experiment(tmp_path / "t2.yaml", rows=["8s"], paper={"8s": {"mean_iu": 62.7}}, figure="curves")
+    config = composed(*SMALL)
+    config.row, config.experiment = "8s", ExperimentConfig(TITLE, {"8s": ["model=fcn8s"]})
+    (tmp_path / "runs" / "job").mkdir(parents=True)
+    with mock.patch.dict(os.environ):
+        content = train.train(config, tmp_path / "runs" / "job")
+    main([str(path), "--runs", str(tmp_path / "runs")])
+    assert f"| 8s | 62.7 | {100 * content['mean_iu']:.1f} |" in capsys.readouterr().out
+    html = (tmp_path / "runs" / "report" / "report.html").read_text()
+    for drawn in ("Training loss over iterations", "Training loss against time over seconds", "Validation mean IU"):
+        assert drawn in html
+    assert html.count("<img ") == 5 * 3
+    assert "striped disc" in html
+    assert "background:rgb(128, 0, 0)" in html  # VOC's colour of the first class
