@@ -42,7 +42,7 @@ def test_places_photographs_and_the_verdict_can_be_chosen(sweep, tmp_path, capsy
     ("words", "said"),
     [
         (["nothing"], "there is no experiment nothing: give a YAML file, or one of"),
-        (["t2.yaml", "--runs", "nowhere"], "make them with `python -m fcnseg.train -m -cn t2`"),
+        (["t2.yaml", "--runs", "nowhere"], "make them with `python -m fcnseg.train -cn t2`"),
         (["t2.yaml", "--scale", "full"], "no runs of --scale full, only of small"),
         (["t1_backbones"], "there are no runs of t1_backbones in multirun/t1_backbones"),
         (["bound_by_stride"], "make them with `python -m fcnseg.bound -cn bound_by_stride`"),

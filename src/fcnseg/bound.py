@@ -1,6 +1,6 @@
 """python -m fcnseg.bound: the mean IU that no net of an output stride exceeds, from ground truth alone.
 
-Paper: App. A (of arXiv 1411.4038)
+Paper: the bound on mean IU by stride (arXiv 1411.4038)
 """
 
 from typing import TYPE_CHECKING, Any

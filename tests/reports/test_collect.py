@@ -92,7 +92,7 @@ def test_a_finished_run_hides_an_unfinished_try_of_the_same_seed(experiment, run
 
 
 def test_without_runs_it_is_said_what_makes_them(experiment, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"make them with `python -m fcnseg.train -m -cn t2`.*--runs"):
+    with pytest.raises(FileNotFoundError, match=r"make them with `python -m fcnseg.train -cn t2`.*--runs"):
         collect(tmp_path / "nowhere", experiment)
 
 

@@ -23,7 +23,7 @@ def test_it_holds_what_the_file_says(experiment):
     assert experiment.paper["8s"]["mean_iu"] == 62.7
     assert experiment.columns == ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")
     assert experiment.against_seconds
-    assert experiment.command == "python -m fcnseg.train -m -cn t2"
+    assert experiment.command == "python -m fcnseg.train -cn t2"
 
 
 def test_columns_are_those_that_the_paper_gives_or_that_are_named(tmp_path):

@@ -78,7 +78,7 @@ class BoundConfig:
     masks: str | None = None
     """A folder of PNGs with VOC's labels, in place of data: no images are needed."""
     factors: list[int] = field(default_factory=lambda: [128, 64, 32, 16, 8, 4])
-    """Pixels from cell to cell. Paper: App. A."""
+    """Pixels from cell to cell. Paper: the bound on mean IU by stride."""
     scale: str = "full"
     """full, or small: 50 of the masks, evenly spread."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)

@@ -103,6 +103,6 @@ def _given(paper: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _command(name: str, defaults: Any) -> str:
-    """Says what makes the runs: the command whose primary the experiment extends, which only training sweeps."""
+    """Says what makes the runs: the command whose primary the experiment extends."""
     primary = next((each for each in defaults or [] if isinstance(each, str) and each != "_self_"), "train")
-    return f"python -m fcnseg.{primary} {'-m ' if primary == 'train' else ''}-cn {name}"
+    return f"python -m fcnseg.{primary} -cn {name}"
