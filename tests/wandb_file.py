@@ -36,7 +36,8 @@ class Recorded:
     def __init__(self, path):
         self.files, self.records = path.parent / "files", records(path)
         self.run = self._all("run")[0]
-        self.config = {each.key: json.loads(each.value_json) for each in self.run.config.update}
+        updates = [*self.run.config.update, *(each for record in self._all("config") for each in record.update)]
+        self.config = {each.key or ".".join(each.nested_key): json.loads(each.value_json) for each in updates}
         self.history = [
             {each.key or ".".join(each.nested_key): json.loads(each.value_json) for each in entry.item}
             for entry in self._all("history")

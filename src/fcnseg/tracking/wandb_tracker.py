@@ -78,6 +78,8 @@ class WandbTracker(Tracker):
 
     def _start(self, facts: Mapping[str, Any], diff: str | None) -> None:
         self.ledger.id = os.environ.get("WANDB_RUN_ID") or self.ledger.id  # an agent of a sweep has named the run
+        # What artifacts are made of stays beside the record that names it, until it is sent.
+        os.environ.setdefault("WANDB_DATA_DIR", str(self.folder / "wandb" / "data"))
         self.run = wandb_service.begin(
             self.offline,
             dir=str(self.folder),
