@@ -14,6 +14,7 @@ from fcnseg.tracking.tracker import Ending, Legend
 from fcnseg.tracking.wandb_tracker import WandbTracker
 from fcnseg.visualize import Shown
 from runs import SMALL, main, outcome
+from runs import run as run_command
 from wandb_file import recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -201,3 +202,19 @@ def test_a_model_is_made_from_that_of_the_coarser_net(tmp_path):
     assert artifact.metadata["parents"] == [f"fcnseg-{parent}"]
     assert aliases == ["latest", "best", "fcn16s"]
     assert not tracker._complained
+
+
+@pytest.mark.slow
+def test_three_jobs_of_a_sweep_are_three_runs_of_one_group(tmp_path):
+    places = {f"WANDB_{name}_DIR": str(tmp_path / name) for name in ("DATA", "CACHE", "CONFIG")}
+    sweep = tmp_path / "multirun" / "seeds"
+    done = run_command("train", "-m", *OFFLINE, "seed=0,1,2", f"hydra.sweep.dir={sweep}", cwd=tmp_path, **places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = sorted(path.parent for path in sweep.glob("*/results.json"))
+    runs = [each for folder in folders for each in recorded(folder)]
+    assert len(runs) == len({each.run.run_id for each in runs}) == 3
+    assert {each.run.run_group for each in runs} == {"multirun/seeds"}
+    assert {each.run.job_type for each in runs} == {"fcn8s_squeezenet"}
+    assert {tuple(each.run.tags) for each in runs} == {("multirun/seeds", "fcn8s", "squeezenet", "modern")}
+    assert sorted(each.config["seed"] for each in runs) == [0, 1, 2]
+    assert [each.exit_code for each in runs] == [0, 0, 0]
