@@ -165,7 +165,8 @@ def test_jobs_outlive_their_launcher_and_the_next_one_takes_them_over(cluster, t
 
 
 def test_a_launcher_that_does_not_wait_submits_nothing_twice(cluster, tmp_path):
-    sweep = Sweep(cluster, tmp_path, *LONG, "seed=0,1", "hydra.launcher.wait=false").begin()
+    endless = (*LONG, "trainer.max_steps=100000", "hydra.launcher.wait=false")
+    sweep = Sweep(cluster, tmp_path, *endless, "seed=0,1").begin()
     status, text = sweep.end()
     assert (status, "2 submitted" in text) == (0, True), text
     numbers = [sweep.number(f"seed={seed}") for seed in (0, 1)]
