@@ -205,7 +205,8 @@ def test_a_primary_that_sweeps_by_itself_does_not_breed(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "table.yaml").write_text(
         "defaults: [train, override hydra/sweeper: rows, _self_]\n"
-        'experiment:\n  title: It\'s, "mine"\n  rows: {a: [trainer.max_steps=1], b: [\'logger.project="x, y"\', trainer.max_steps=2]}\n'
+        'experiment:\n  title: It\'s, "mine"\n'
+        "  rows: {a: [trainer.max_steps=1], b: ['logger.project=\"x, y\"', trainer.max_steps=2]}\n"
         "hydra: {mode: MULTIRUN}\n"
     )
     rest = [each for each in PLAIN if not each.startswith("trainer.max_steps")]
