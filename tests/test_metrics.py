@@ -246,11 +246,11 @@ def test_runs_are_counted_as_their_pixels(runs, short):
 
 def test_long_runs_are_what_is_counted_and_short_ones_are_not():
     pixels = torch.arange(240, dtype=torch.uint8)
-    truth, guess, lengths = metrics._runs(pixels // 60, pixels // 40)
-    assert list(zip(truth.tolist(), guess.tolist(), lengths.tolist(), strict=True)) == [
-        *((0, 0, 40), (0, 1, 20), (1, 1, 20), (1, 2, 40), (2, 3, 40), (2, 4, 20), (3, 4, 20), (3, 5, 40)),
-    ]
-    assert metrics._runs(pixels, pixels // 40)[2] is None
+    pairs, largest = metrics._by_runs(pixels // 60, pixels // 40, 6, 256 * 6)
+    expected = {(0, 0): 40, (0, 1): 20, (1, 1): 20, (1, 2): 40, (2, 3): 40, (2, 4): 20, (3, 4): 20, (3, 5): 40}
+    assert {divmod(pair, 6): pairs[pair] for pair in np.flatnonzero(pairs)} == expected
+    assert largest == 5
+    assert metrics._by_runs(pixels, pixels // 40, 6, 256 * 6) is None
 
 
 @pytest.mark.parametrize("wrong", ["targets", "predictions"])
