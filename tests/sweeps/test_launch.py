@@ -178,6 +178,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert len(list(tmp_path.rglob("last.ckpt"))) == 1
 
 
+@pytest.mark.slow
+def test_two_launchers_share_a_sweep_and_no_job_runs_twice(tmp_path):
+    arguments = (*PLAIN, "seed=0,1,2,3", "hydra.sweep.dir=sweep")
+    both = [sweep(tmp_path, *arguments) for _ in range(2)]
+    printed = [started.communicate(timeout=400)[0] for started in both]
+    assert [started.returncode for started in both] == [0, 0], printed
+    assert len(results(tmp_path)) == 4
+    for folder in results(tmp_path):
+        assert (folder / "console.log").read_text().count("run folder") == 1 + 1  # at its start, and at its end
+    assert all("4 finished" in text for text in printed)
+
+
 # ---- several processes a job
 
 
