@@ -178,8 +178,8 @@ def test_a_launcher_that_does_not_wait_submits_nothing_twice(cluster, tmp_path):
 
 
 def test_a_stage_waits_in_slurm_for_the_one_that_it_starts_from_and_is_not_run_without_it(cluster, tmp_path):
-    sweep = Sweep(cluster, tmp_path, *STAGED, "model=fcn16s,fcn32s").begin("trainer.max_steps=100000")
-    coarse, fine = sweep.number("model=fcn32s"), sweep.number("model=fcn16s")
+    sweep = Sweep(cluster, tmp_path, *STAGED, "model=fcn8s,fcn16s").begin("trainer.max_steps=100000")
+    coarse, fine = sweep.number("model=fcn16s"), sweep.number("model=fcn8s")
     assert cluster.job(fine)["Dependency"].startswith(f"afterok:{coarse}")
     cluster.wait(coarse, "RUNNING")
     cluster.ask("scancel", coarse)
@@ -189,8 +189,8 @@ def test_a_stage_waits_in_slurm_for_the_one_that_it_starts_from_and_is_not_run_w
 
 
 def test_stages_finish_in_their_order(cluster, tmp_path):
-    sweep = Sweep(cluster, tmp_path, *STAGED, "model=fcn16s,fcn32s").begin()
+    sweep = Sweep(cluster, tmp_path, *STAGED, "model=fcn8s,fcn16s").begin()
     status, text = sweep.end()
     assert (status, "2 finished" in text) == (0, True), text
-    results = json.loads((sweep.job("model=fcn16s") / "results.json").read_text())
-    assert [each["model"] for each in results["lineage"]] == ["fcn32s"]
+    results = json.loads((sweep.job("model=fcn8s") / "results.json").read_text())
+    assert [each["model"] for each in results["lineage"]] == ["fcn16s"]
