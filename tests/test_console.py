@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import warnings
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.utilities import rank_zero_only
 
 from fcnseg import console
-from fcnseg.console import reported
+from fcnseg.console import quiet_lightning, reported
 from fcnseg.guard import NonFiniteError
 from fcnseg.interruption import STARTED_BY, Stop
 from fcnseg.trouble import RunError
@@ -83,3 +86,15 @@ def test_wandb_is_told_the_status_that_the_process_ends_with(tmp_path, monkeypat
         if error is not None:
             raise error
     assert told == [status]
+
+
+def test_a_machine_from_which_slurm_takes_jobs_is_no_reason_to_warn(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PossibleUserWarning, match="srun"):
+            SLURMEnvironment.detect()
+        quiet_lightning()
+        assert not SLURMEnvironment.detect()
