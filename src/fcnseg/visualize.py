@@ -203,21 +203,23 @@ def grid(
 
 
 def with_legend(picture: Pixels, names: Mapping[int, str]) -> Image.Image:
-    """Returns a picture [h, w, 3] above a legend, whose letters grow with it.
+    """Returns a picture [h, w, 3] above a legend, whose letters grow with it; without entries, the picture alone.
 
     Args:
         picture: for instance an overlay.
         names: {label: class}, the entries.
     """
+    if not names:
+        return Image.fromarray(picture)
     height, width = picture.shape[:2]
     letter = min(max(round(math.hypot(height, width) / 45), 13), 120)
     line = round(LINE * letter / 13)
     entries = _entries(names)
     font = _font(letter)
-    column = line + max((round(font.getlength(name)) for name in entries), default=0) + line // 2
+    column = line + max(round(font.getlength(name)) for name in entries) + line // 2
     per_line = max(1, width // column)
     rows = -(-len(entries) // per_line)
-    sheet = Image.new("RGB", (max(width, column), height + (rows * line + line // 3 if rows else 0)), "white")
+    sheet = Image.new("RGB", (max(width, column), height + rows * line + line // 3), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     _legend(ImageDraw.Draw(sheet), (line // 3, height + line // 3), entries, per_line, letter, column)
     return sheet

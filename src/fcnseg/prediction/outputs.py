@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -145,7 +145,7 @@ class OverlayVideo:
         self.path, self.rate, self.names = path, rate, names
         self._writer: cv2.VideoWriter | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "OverlayVideo":
         """Returns itself."""
         return self
 
