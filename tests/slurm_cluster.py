@@ -3,7 +3,9 @@
 Works as root in a container, without systemd, control groups or accounting.
 """
 
+import atexit
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from fcnseg.interruption import SIGNAL_AT_PARENTS_DEATH
 from warm import free_port
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -71,6 +74,7 @@ class Cluster:
         self._daemons, self._ports = [], [free_port() for _ in NODES]
 
     def __enter__(self):
+        atexit.register(self._stop)  # a session that breaks off may close no fixtures
         with contextlib.ExitStack() as stack:
             stack.callback(self._stop)
             self._start()
@@ -79,6 +83,7 @@ class Cluster:
 
     def __exit__(self, *error):
         self._stop()
+        atexit.unregister(self._stop)
 
     def _start(self):
         folder = self.folder
@@ -106,7 +111,7 @@ class Cluster:
 
     def _begin(self, program, *options):
         command = [shutil.which(program, path=PATHS), *options]
-        own = {"env": os.environ | self.environment, "start_new_session": True}
+        own = {"env": os.environ | self.environment, "start_new_session": True, "preexec_fn": _end_with_parent}
         with (self.folder / f"{program}.{len(self._daemons)}.out").open("w") as output:
             self._daemons.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **own))
 
@@ -170,6 +175,15 @@ class Cluster:
                     return process
         return None
 
+    def restart(self, number):
+        """Starts a job that was queued again, for which Slurm would wait two minutes.
+
+        Some seconds it needs: a start within the second in which the first one ended counts as that one's, and fails.
+        """
+        self.wait(number, "PENDING")
+        time.sleep(3)
+        self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
+
     def wait(self, number, *states, timeout=180):
         """Waits until a job is in one of the states, and returns its fields."""
         end = time.monotonic() + timeout
@@ -178,6 +192,11 @@ class Cluster:
                 raise TimeoutError(f"job {number} is not {states} but {fields}\n{self.ask('squeue')}")
             time.sleep(0.2)
         return fields
+
+
+def _end_with_parent():
+    """Has the system end a daemon when the process of the tests is gone, killed even."""
+    ctypes.CDLL(None).prctl(SIGNAL_AT_PARENTS_DEATH, int(signal.SIGTERM))
 
 
 def _write_hosts(lines):

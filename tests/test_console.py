@@ -1,12 +1,15 @@
 """The last words of a run, and its exit status."""
 
 import os
+import warnings
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.utilities import rank_zero_only
 
 from fcnseg import console
-from fcnseg.console import reported
+from fcnseg.console import quiet_lightning, reported
 from fcnseg.guard import NonFiniteError
 from fcnseg.interruption import STARTED_BY, Stop
 from fcnseg.trouble import RunError
@@ -70,3 +73,15 @@ def test_one_of_several_processes_ends_at_once(tmp_path, capsys, monkeypatch, er
 def test_alone_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path):
     with pytest.raises(RuntimeError, match="foresaw"), reported(tmp_path):
         raise RuntimeError("nobody foresaw this")
+
+
+def test_a_machine_from_which_slurm_takes_jobs_is_no_reason_to_warn(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PossibleUserWarning, match="srun"):
+            SLURMEnvironment.detect()
+        quiet_lightning()
+        assert not SLURMEnvironment.detect()

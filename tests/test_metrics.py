@@ -1,5 +1,7 @@
 """The four scores against plain numpy and against torchmetrics, and that they depend on nothing but the pixels."""
 
+from unittest import mock
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from fcnseg import metrics
 from fcnseg.metrics import ConfusionMatrix, MeanLoss, scores_from_confusion
 
 VOID = 255
@@ -223,3 +226,36 @@ def test_bytes_are_counted_whether_or_not_their_pairs_fit_in_sixteen_bits(classe
     expected = np.zeros((classes, classes), int)
     np.add.at(expected, (labels[1].numpy().ravel(), labels[0].numpy().ravel()), 1)
     np.testing.assert_array_equal(metric.matrix.numpy(), expected)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 4, VOID]), st.integers(0, 4), st.integers(1, 40)), min_size=1),
+    st.sampled_from([0, 1, 6, 10**9]),
+)
+def test_runs_are_counted_as_their_pixels(runs, short):
+    lengths = torch.tensor([length for *_, length in runs])
+    targets, predictions = (
+        torch.tensor([run[at] for run in runs], dtype=torch.uint8).repeat_interleave(lengths)[None, None]
+        for at in (0, 1)
+    )
+    with mock.patch.object(metrics, "SHORT_RUN", short):
+        matrix = metric_of(predictions, targets, 5).matrix
+    assert matrix.dtype == torch.int64
+    np.testing.assert_array_equal(matrix.numpy(), plain_matrix(predictions, targets, 5))
+
+
+def test_long_runs_are_what_is_counted_and_short_ones_are_not():
+    pixels = torch.arange(240, dtype=torch.uint8)
+    pairs, largest = metrics._by_runs(pixels // 60, pixels // 40, 6, 256 * 6)
+    expected = {(0, 0): 40, (0, 1): 20, (1, 1): 20, (1, 2): 40, (2, 3): 40, (2, 4): 20, (3, 4): 20, (3, 5): 40}
+    assert {divmod(pair, 6): pairs[pair] for pair in np.flatnonzero(pairs)} == expected
+    assert largest == 5
+    assert metrics._by_runs(pixels, pixels // 40, 6, 256 * 6) is None
+
+
+@pytest.mark.parametrize("wrong", ["targets", "predictions"])
+def test_labels_outside_the_classes_are_refused_in_long_runs_too(wrong):
+    labels = {"targets": torch.zeros(1, 9, 90).byte(), "predictions": torch.zeros(1, 9, 90).byte()}
+    labels[wrong][0, 4] = 7
+    with pytest.raises(ValueError, match=f"the {wrong} hold labels from 0 to 7"):
+        metric_of(labels["predictions"], labels["targets"], 5)

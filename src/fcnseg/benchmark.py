@@ -28,6 +28,11 @@ def counts(text: str) -> tuple[int, ...]:
     return tuple(counting(each) for each in text.split(","))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Reads names with commas between them."""
+    return tuple(text.split(","))
+
+
 @dataclass(frozen=True)
 class Option:
     """What a word of the command line means.
@@ -53,6 +58,8 @@ OPTIONS = {
     "repeat": Option(counting, "rounds, of which the median counts"),
     "sides": Option(counts, "sides of the images that are compared"),
     "batches": Option(counts, "images a pass that are compared"),
+    "backbones": Option(names, "backbones that are compared"),
+    "sizes": Option(counting, "number of different sizes"),
     "strides": Option(counts, "output strides that are compared"),
     "log-every": Option(counting, "steps between entries of metrics.csv"),
     "limit": Option(counting, "seconds after which no further row is begun"),
@@ -91,6 +98,16 @@ CLAIMS = {
     "infer": Claim("images through the net", {"precision": "fp32", "repeat": 5}, NETS),
     "train": Claim("whole training steps", {"precision": "fp32", "repeat": 5}, NETS),
     "memory": Claim("the peak of memory above the net", {}, NETS),
+    "recipes": Claim(
+        "the peak of memory of every recipe",
+        {"backbones": ("squeezenet", "vgg16")},
+        {"size": (500, 375), "device": "cpu"},
+    ),
+    "sizes": Claim(
+        "whether memory stays flat over images of many sizes",
+        {"sizes": 40},
+        {"model": "fcn8s", "backbone": "vgg16", "size": (500, 375), "device": "cpu"},
+    ),
     "loss": Claim("upsampling and loss, forward and backward", {"repeat": 9}, NET),
     "metrics": Claim("the confusion matrix against the authors' numpy", {"repeat": 9}, IMAGES | {"batch": 20}),
     "loader": Claim(
@@ -143,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
 def written(default: Any) -> str:
     """Returns a default as one would type it."""
     if isinstance(default, tuple):
-        return ("x" if len(default) == 2 else ",").join(str(each) for each in default)
+        return ("x" if isinstance(default[0], int) and len(default) == 2 else ",").join(str(each) for each in default)
     return "none" if default is None else str(default)
 
 

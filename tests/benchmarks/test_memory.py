@@ -22,7 +22,7 @@ def test_what_is_held_for_a_moment_counts(size, monkeypatch):
                 block[page] = 1
 
     monkeypatch.setattr(memory, "_prepared", lambda *_: hold)
-    held = peak("ours", INFERENCE, Setting(), torch.get_num_threads()) / MIB
+    held = peak("ours", INFERENCE, Setting()) / MIB
     assert size - 4 <= held < size + 40  # the kernel counts pages of each thread in batches
 
 
@@ -33,7 +33,7 @@ def test_what_was_held_before_does_not(monkeypatch):
         return lambda: None
 
     monkeypatch.setattr(memory, "_prepared", prepared)
-    assert peak("ours", INFERENCE, Setting(), torch.get_num_threads()) / MIB < 100
+    assert peak("ours", INFERENCE, Setting()) / MIB < 100
 
 
 @pytest.mark.parametrize("what", [INFERENCE, TRAINING])
@@ -47,11 +47,11 @@ def test_a_net_runs_at_full_size(what, monkeypatch):
 @pytest.mark.slow
 def test_each_is_measured_in_a_process_of_its_own():
     setting = Setting(size=(250, 250))
-    assert in_child("dense kernel and loss as torchfcn's", LOSS, setting) > 0
+    assert in_child(peak, "dense kernel and loss as torchfcn's", LOSS, setting) > 0
 
 
 def test_a_process_that_is_killed_has_its_row(peers, monkeypatch):
-    def child(label, what, setting):
+    def child(_, label, what, setting):
         if label == "torchfcn" and what == TRAINING:
             raise BrokenProcessPool
         return (20 if label == "ours" else 30) * MIB

@@ -178,6 +178,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert len(list(tmp_path.rglob("last.ckpt"))) == 1
 
 
+@pytest.mark.slow
+def test_two_launchers_share_a_sweep_and_no_job_runs_twice(tmp_path):
+    arguments = (*PLAIN, "seed=0,1,2,3", "hydra.sweep.dir=sweep")
+    both = [sweep(tmp_path, *arguments) for _ in range(2)]
+    printed = [started.communicate(timeout=400)[0] for started in both]
+    assert [started.returncode for started in both] == [0, 0], printed
+    assert len(results(tmp_path)) == 4
+    for folder in results(tmp_path):
+        assert (folder / "console.log").read_text().count("run folder") == 1 + 1  # at its start, and at its end
+    assert all("4 finished" in text for text in printed)
+
+
 # ---- several processes a job
 
 
@@ -205,10 +217,12 @@ def test_a_primary_that_sweeps_by_itself_does_not_breed(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "table.yaml").write_text(
         "defaults: [train, override hydra/sweeper: rows, _self_]\n"
-        'experiment:\n  title: It\'s, "mine"\n  rows: {a: [trainer.max_steps=1], b: [\'logger.project="x, y"\']}\n'
+        'experiment:\n  title: It\'s, "mine"\n'
+        "  rows: {a: [trainer.max_steps=1], b: ['logger.project=\"x, y\"', trainer.max_steps=2]}\n"
         "hydra: {mode: MULTIRUN}\n"
     )
-    started = sweep(tmp_path, "--config-dir", "mine", "-cn", "table", *PLAIN, "logger.tags=['a b,c']", multirun=())
+    rest = [each for each in PLAIN if not each.startswith("trainer.max_steps")]
+    started = sweep(tmp_path, "--config-dir", "mine", "-cn", "table", *rest, "logger.tags=['a b,c']", multirun=())
     most = 0
     while started.poll() is None:
         most = max(most, len(processes("fcnseg.train --config-dir")))

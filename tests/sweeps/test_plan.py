@@ -52,6 +52,12 @@ def test_the_folder_is_the_same_again_and_another_for_another_configuration():
     assert first.folder == second.folder != third.folder
 
 
+def test_a_wider_sweep_finds_the_folders_of_a_narrower_one():
+    (alone,) = plan(("seed=3", "data.crop=32"))
+    alone.folder.mkdir(parents=True)
+    assert plan(("seed=3", "data.crop=32"), ("seed=4", "data.crop=32"))[0].folder == alone.folder
+
+
 def test_a_name_of_any_characters_is_a_folder_of_some():
     (job,) = plan(("data.name='a/b c: \"d\"'",))
     assert job.folder.name == f"data.name=_a_b_c_d__{job.config_hash[:8]}"

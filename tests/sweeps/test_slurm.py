@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from fake_slurm import FakeSlurm
 from fcnseg.sweeps.batch import OUTCOME, SCRIPT, Wishes
 from fcnseg.sweeps.job import Job, State
+from fcnseg.sweeps.pool import CLAIM
 from fcnseg.sweeps.slurm import Slurm
 from fcnseg.sweeps.sweep import Sweep
 from runs import SMALL, composed
@@ -119,6 +122,30 @@ def test_a_job_that_is_still_in_slurm_is_taken_over_and_not_submitted_twice(fake
     assert slurm().start(again, WORDS)
     assert (again.cluster_id, len(submitted(fake))) == ("1", 1)
     assert again.note == "of an earlier launcher, job 1 of Slurm"
+
+
+def test_a_job_that_another_launcher_has_just_submitted_is_taken_over(fake, jobs, tmp_path):
+    late = Slurm(Wishes(), poll_s=1000)  # has looked before
+    slurm().start(jobs[0], WORDS)
+    again = made(tmp_path)[0]
+    assert late.start(again, WORDS)
+    assert (again.cluster_id, len(submitted(fake))) == ("1", 1)
+
+
+def test_a_job_that_another_launcher_holds_and_its_stages_are_left_to_it(fake, jobs, tmp_path):
+    fcntl = (
+        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    )
+    jobs[0].folder.mkdir()
+    words = [sys.executable, "-c", fcntl, str(jobs[0].folder / CLAIM)]
+    backend = slurm()
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.read(1)
+        assert not backend.start(jobs[0], WORDS)
+        assert jobs[0].state is State.ELSEWHERE
+        assert not backend.start(jobs[1], WORDS)
+        other.kill()
+    assert fake.calls() == []
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"])

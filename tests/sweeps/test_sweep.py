@@ -230,4 +230,4 @@ def test_an_end_in_words(make_job, status, words):
 def test_only_ends_end():
     assert State.RUNNING not in ENDED
     assert State.ELSEWHERE not in ENDED
-    assert set(ENDED) | {State.WAITING, State.RUNNING, State.ELSEWHERE} == set(State)
+    assert set(ENDED) | {State.WAITING, State.QUEUED, State.RUNNING, State.ELSEWHERE} == set(State)

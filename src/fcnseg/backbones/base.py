@@ -11,7 +11,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from fcnseg.backbones.convolution import Convolution, fastest_format
+from fcnseg.backbones.dense import Last, taken_last
 from fcnseg.backbones.head import Head
+from fcnseg.backbones.heap import trim_before
 from fcnseg.backbones.layers import (
     BatchNorm,
     Concat,
@@ -231,13 +233,15 @@ class Backbone(nn.Module):
         if sizes is not None:
             inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
         inputs = inputs.contiguous(memory_format=fastest_format(inputs.device.type))
+        trim_before(inputs)
+        last = taken_last(self.named_children())
         planned = self._plans(inputs.shape[2], inputs.shape[3])
         if planned is None:
-            return self._whole(self.layers, Features(inputs, IMAGE))
+            return self._whole(self.layers, Features(inputs, IMAGE), last)
         layers = self.layers[: planned[0].layers]
         modules = [None if isinstance(layer, Tap) else self.get_submodule(cast(Conv, layer).name) for layer in layers]
         whole, features = run(modules, layers, inputs, planned, self._borders, self._call)
-        return features | self._whole(self.layers[len(layers) :], whole)
+        return features | self._whole(self.layers[len(layers) :], whole, last)
 
     def window_layers(self, height: int, width: int) -> int:
         """Returns how many layers are computed in the exact window for images of this size; 0 without it."""
@@ -259,26 +263,28 @@ class Backbone(nn.Module):
             return checkpoint(function, *tensors, use_reentrant=False)
         return function(*tensors)
 
-    def _whole(self, layers: Sequence[Layer], source: Features) -> dict[int, Features]:
+    def _whole(self, layers: Sequence[Layer], source: Features, last: Mapping[str, Last]) -> dict[int, Features]:
         """Computes whole maps from layer to layer, and returns the tapped ones by stride."""
         (tensor, grid), taps = source, {}
         for first, stop in sections(layers):
             if isinstance(layers[first], Tap):
                 taps[grid.stride] = Features(tensor, grid)
             else:
-                tensor = self._call(partial(self._run, layers[first:stop]), tensor)
+                tensor = self._call(partial(self._run, layers[first:stop], last), tensor)
                 grid = grid_after(layers[first:stop], grid)
         return taps
 
-    def _run(self, layers: Sequence[Layer], tensor: Tensor) -> Tensor:
+    def _run(self, layers: Sequence[Layer], last: Mapping[str, Last], tensor: Tensor) -> Tensor:
         for layer in layers:
             if isinstance(layer, Concat):
-                tensor = torch.cat([self._run(path, tensor) for path in layer.paths], dim=1)
+                tensor = torch.cat([self._run(path, last, tensor) for path in layer.paths], dim=1)
             elif isinstance(layer, Sum):
-                first, *others = [self._run(path, tensor) for path in layer.paths]
+                first, *others = [self._run(path, last, tensor) for path in layer.paths]
                 tensor = functional.relu(sum(others, first))
             else:
-                tensor = self.get_submodule(cast(Conv, layer).name)(tensor)
+                name = cast(Conv, layer).name
+                module = self.get_submodule(name)
+                tensor = module(tensor, last[name]) if name in last else module(tensor)
                 if isinstance(layer, Conv | BatchNorm) and layer.relu:
                     tensor = functional.relu(tensor, inplace=True)
         return tensor

@@ -18,8 +18,11 @@ NARROW = (
 )
 """Whether this processor lacks AVX-512. Asking for NNPACK also makes it ready: without that, its operator fails."""
 
-BAND_BYTES = 2**24
-"""Memory of the rows that are transformed at a time."""
+BAND_BYTES = 2**22
+"""Memory of the rows that are transformed at a time, at least."""
+
+BAND_WEIGHTS = 4
+"""The same in multiples of the weights, which are transformed anew for every band."""
 
 TILE = 6
 """Rows and columns of a map that one transform gives."""
@@ -111,7 +114,8 @@ def _transformed(input: Tensor, weight: Tensor, bias: Tensor | None, padding: tu
     count, channels, height, width = input.shape
     rows, columns = (side + 2 * pad - 2 for side, pad in zip((height, width), padding, strict=True))
     weight, result = weight.contiguous(), input.new_empty(count, len(weight), rows, columns)
-    band = max(1, BAND_BYTES // (4 * channels * width * TILE)) * TILE
+    least = max(BAND_BYTES, BAND_WEIGHTS * weight.nbytes)
+    band = max(1, least // (4 * channels * width * TILE)) * TILE
     for image, place in zip(input, result, strict=True):
         for first in range(0, rows, band):
             last = min(rows, first + band)

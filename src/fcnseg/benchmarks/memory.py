@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -20,6 +20,8 @@ from fcnseg.benchmarks.tables import AGAIN, FAILED, PART, Rows
 INFERENCE, TRAINING, LOSS = "inference", "training step", "upsampling and loss"
 
 MIB = 2**20
+
+T = TypeVar("T")
 
 
 def measure(setting: Setting) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def _compared(what: str, present: list[str], setting: Setting) -> Rows:
     for label in present:
         row: dict[str, Any] = {"what": label, PART: what}
         try:
-            row["MiB"] = in_child(label.removesuffix(AGAIN), what, setting) / MIB
+            row["MiB"] = in_child(peak, label.removesuffix(AGAIN), what, setting) / MIB
         except BrokenProcessPool:
             row[FAILED] = "its process was killed, probably for want of memory"
         base = found[0] if found else row
@@ -80,13 +82,22 @@ def _compared(what: str, present: list[str], setting: Setting) -> Rows:
     return found
 
 
-def in_child(label: str, what: str, setting: Setting) -> int:
-    """Measures in a fresh process and returns bytes."""
+def in_child(measured: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function in a fresh process, with as many threads as this one, and returns its result.
+
+    Raises:
+        BrokenProcessPool: the process was killed.
+    """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(peak, label, what, setting, torch.get_num_threads()).result()
+        return pool.submit(_with_threads, torch.get_num_threads(), measured, *arguments).result()
 
 
-def peak(label: str, what: str, setting: Setting, threads: int) -> int:
+def _with_threads(threads: int, measured: Callable[..., T], *arguments: Any) -> T:
+    torch.set_num_threads(threads)
+    return measured(*arguments)
+
+
+def peak(label: str, what: str, setting: Setting) -> int:
     """Builds, warms up on a small image, and returns the bytes that two runs take at most above what is there then.
 
     Two, because the first training step makes what the second one finds: the momentum.
@@ -95,15 +106,38 @@ def peak(label: str, what: str, setting: Setting, threads: int) -> int:
         label: of the net, or of the way to the loss.
         what: INFERENCE, TRAINING or LOSS.
         setting: what all share.
-        threads: of the processor.
     """
-    torch.set_num_threads(threads)
     run = _prepared(label, what, setting)
-    how = method(setting.device)  # forgets the peak so far
-    before = READ[how][0]()
+    meter = Meter(setting.device)
     for _ in range(2):
         run()
-    return READ[how][1]() - before
+    return meter.peak()
+
+
+class Meter:
+    """Tells the bytes above those that were there when it began."""
+
+    def __init__(self, device: str) -> None:
+        """Begins.
+
+        Args:
+            device: whose memory is meant.
+        """
+        self.device = device
+        self._read = READ[method(device)]
+        self._base = self._read.now()
+
+    def forget(self) -> None:
+        """Forgets the peak so far."""
+        method(self.device)
+
+    def now(self) -> int:
+        """Returns what is held now."""
+        return self._read.now() - self._base
+
+    def peak(self) -> int:
+        """Returns what was held at most, since it was last forgotten."""
+        return self._read.peak() - self._base
 
 
 def _prepared(label: str, what: str, setting: Setting) -> Any:
@@ -131,9 +165,21 @@ def _largest() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-READ: dict[str, tuple[Callable[[], int], Callable[[], int]]] = {
-    "max_memory_allocated": (torch.cuda.memory_allocated, torch.cuda.max_memory_allocated),
-    "VmHWM": (partial(_status, "VmRSS"), partial(_status, "VmHWM")),
-    "ru_maxrss": (_largest, _largest),
+class Read(NamedTuple):
+    """What tells the bytes of this process.
+
+    Attributes:
+        now: those that it holds.
+        peak: those that it held at most.
+    """
+
+    now: Callable[[], int]
+    peak: Callable[[], int]
+
+
+READ = {
+    "max_memory_allocated": Read(torch.cuda.memory_allocated, torch.cuda.max_memory_allocated),
+    "VmHWM": Read(partial(_status, "VmRSS"), partial(_status, "VmHWM")),
+    "ru_maxrss": Read(_largest, _largest),
 }
-"""{method: what tells the bytes now, what tells the peak}."""
+"""How each of METHODS reads."""

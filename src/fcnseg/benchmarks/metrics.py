@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from fcnseg.benchmarks.nets import CLASSES, Setting, targets_of
-from fcnseg.benchmarks.tables import controlled, rows
+from fcnseg.benchmarks.tables import PART, Rows, controlled, rows
 from fcnseg.metrics import ConfusionMatrix
-from fcnseg.timing import interleaved
+from fcnseg.shapes import VOID, Predictions, Targets
+from fcnseg.timing import Times, interleaved
+
+AS_A_NET, RANDOM = "predictions as a net makes them", "random pixels"
 
 
 def measure(setting: Setting, repeat: int) -> dict[str, Any]:
@@ -22,11 +26,27 @@ def measure(setting: Setting, repeat: int) -> dict[str, Any]:
     Raises:
         ValueError: the two count differently.
     """
-    targets, device = targets_of(setting), setting.device
-    generator = torch.Generator().manual_seed(3)
-    predictions = torch.randint(0, CLASSES, targets.shape, dtype=torch.uint8, generator=generator).to(device)
-    arrays = targets.cpu().numpy(), predictions.cpu().numpy()
+    found: Rows = []
+    seconds = {}
+    for name, (predictions, targets) in {AS_A_NET: segmented(setting), RANDOM: scattered(setting)}.items():
+        times = compared(predictions, targets, repeat, setting.device)
+        found += [row | {PART: name} for row in rows(times)]
+        seconds[name] = times.rounds
+    return {
+        "title": f"Confusion matrix of {setting.images}, {CLASSES} classes, {repeat} rounds",
+        "rows": found,
+        "notes": ["both count the same"],
+        "seconds": seconds,
+    }
 
+
+def compared(predictions: Predictions, targets: Targets, repeat: int, device: str) -> Times:
+    """Times both ways to count.
+
+    Raises:
+        ValueError: they count differently.
+    """
+    arrays = targets.cpu().numpy(), predictions.cpu().numpy()
     confusion = ConfusionMatrix(CLASSES).to(device)
 
     def ours() -> None:
@@ -39,13 +59,31 @@ def measure(setting: Setting, repeat: int) -> dict[str, Any]:
     ours()
     if not np.array_equal(confusion.matrix.cpu().numpy(), theirs()):
         raise ValueError("the two confusion matrices differ, so their times say nothing: one of them is wrong")
-    times = interleaved(controlled({"ours": ours, "numpy as in score.py": theirs}), repeat, device)
-    return {
-        "title": f"Confusion matrix of {setting.images}, {CLASSES} classes, {repeat} rounds",
-        "rows": rows(times),
-        "notes": ["both count the same"],
-        "seconds": times.rounds,
-    }
+    return interleaved(controlled({"ours": ours, "numpy as in score.py": theirs}), repeat, device)
+
+
+def segmented(setting: Setting) -> tuple[Predictions, Targets]:
+    """Draws predictions as a net makes them: bilinear from stride 8, near the truth; around objects it is void."""
+    generator = torch.Generator().manual_seed(3)
+    count, height, width = setting.shape
+    coarse = torch.randn(count, CLASSES, height // 64 + 2, width // 64 + 2, generator=generator)
+    coarse[:, 0] += 1.5  # background
+    scores = functional.interpolate(coarse, (height // 8 + 1, width // 8 + 1), mode="bilinear")
+    scores += 0.1 * torch.randn(scores.shape, generator=generator)
+    predictions, truth = (
+        functional.interpolate(each, (height, width), mode="bilinear").argmax(1).byte() for each in (scores, coarse)
+    )
+    labels = truth[:, None].float()
+    inner = functional.max_pool2d(labels, 5, 1, 2) == -functional.max_pool2d(-labels, 5, 1, 2)
+    return predictions.to(setting.device), truth.masked_fill(~inner[:, 0], VOID).to(setting.device)
+
+
+def scattered(setting: Setting) -> tuple[Predictions, Targets]:
+    """Draws every pixel by itself, as no net predicts."""
+    targets = targets_of(setting)
+    generator = torch.Generator().manual_seed(3)
+    predictions = torch.randint(0, CLASSES, targets.shape, dtype=torch.uint8, generator=generator)
+    return predictions.to(setting.device), targets
 
 
 def histogram(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:

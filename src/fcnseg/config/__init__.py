@@ -5,6 +5,7 @@ A value written ``${recipe.settings...}`` is pinned by the recipe; the command l
 
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
 from fcnseg.config.commands import (
@@ -49,6 +50,7 @@ __all__ = [
     "SuitedConfig",
     "TrainConfig",
     "TrainerConfig",
+    "composed",
     "register",
     "resolved",
 ]
@@ -76,3 +78,10 @@ def register() -> None:
     store.store(name="check_schema", node=CheckConfig)
     store.store(name="bound_schema", node=BoundConfig)
     store.store(name="show_schema", node=ShowConfig)
+
+
+def composed(*words: str) -> TrainConfig:
+    """Returns what ``python -m fcnseg.train`` would run with these words."""
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return resolved(compose("train", list(words)), TrainConfig)

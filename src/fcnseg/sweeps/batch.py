@@ -102,7 +102,7 @@ class Wishes:
             raise ValueError(
                 f"hydra.launcher.signal_delay_s={self.signal_delay_s}, and Slurm may warn {WARNED_EARLY_S} seconds "
                 f"earlier, which leaves nothing of hydra.launcher.time={self.time} minutes: set a longer time, or a "
-                f"shorter delay"
+                "shorter delay"
             )
 
 

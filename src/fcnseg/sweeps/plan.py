@@ -112,10 +112,17 @@ def _settle(job: Job) -> None:
     if job.config.init_from != start:
         job.added.append(f"init_from={quoted(str(job.config.init_from))}")
     job.config_hash = config_hash(asdict(job.config))
-    short = re.sub(r"[^\w.,=+-]+", "_", job.name)[:LONGEST_NAME]
-    job.folder = parent / f"{short or 'job'}_{job.config_hash[:8]}"
+    job.folder = parent / _folder_name(parent, job)
     if job.state is State.WAITING:
         _refuse_if_wrong(job)
+
+
+def _folder_name(parent: Path, job: Job) -> str:
+    """Names a job's folder, or finds the one that it had in a sweep of other width."""
+    ending = f"_{job.config_hash[:8]}"
+    short = re.sub(r"[^\w.,=+-]+", "_", job.name)[:LONGEST_NAME] or "job"
+    there = sorted(path.name for path in parent.glob(f"*{ending}") if path.is_dir())
+    return there[0] if there and short + ending not in there else short + ending
 
 
 def _refuse_if_wrong(job: Job) -> None:

@@ -102,24 +102,28 @@ class Slurm:
         Raises:
             ValueError: Slurm does not take it; says why.
         """
-        if job.after is not None and job.after.state is State.WAITING:
+        if job.after is not None and job.after.state in (State.WAITING, State.ELSEWHERE):
             return False
         if self.max_jobs is not None and len(self._live) >= self.max_jobs:
             return False
-        self._look()
         try:
             with held(job.folder / CLAIM, "another launcher looks after it"):
-                known = str(job.recall().get("cluster_id"))
-                if self.states.get(known) == "COMPLETING":
-                    return False
-                if job.results() is not None:
-                    return False
-                job.cluster_id = known if self._is_live(known) else self._submit(job, words)
+                return self._take(job, words)
         except FileExistsError as error:
             job.state, job.note = State.ELSEWHERE, str(error)
             return False
-        self._live.add(str(job.cluster_id))
-        self.states.setdefault(str(job.cluster_id), "PENDING")
+
+    def _take(self, job: Job, words: list[str]) -> bool:
+        """Takes a job over or submits it, while no other launcher can; False if it is just ending."""
+        known = str(job.recall().get("cluster_id"))
+        if known not in self.states:  # another launcher may have submitted it a moment ago
+            self._asked_at = float("-inf")
+        self._look()
+        if self.states.get(known) == "COMPLETING" or job.results() is not None:
+            return False
+        job.cluster_id = known if self._is_live(known) else self._submit(job, words)
+        self._live.add(job.cluster_id)
+        self.states.setdefault(job.cluster_id, "PENDING")
         self._note(job, taken_over=job.cluster_id == known)
         return True
 
