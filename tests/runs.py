@@ -21,10 +21,10 @@ from fcnseg.config import CONF_DIR, register
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", ".*deprecated by PEP 585")  # beartype's, of OmegaConf's DictConfig
-    from fcnseg import bound, check, evaluate, show, train
+    from fcnseg import bound, check, evaluate, predict, show, train
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "check": check.main, "show": show.main}
-COMMANDS["bound"] = bound.main
+COMMANDS |= {"bound": bound.main, "predict": predict.main}
 SOURCE = CONF_DIR.parent / "src"
 SMALL = (
     *("data.height=32", "data.width=48", "data.train_count=6", "data.val_count=5", "data.crop=32", "data.batch_size=2"),

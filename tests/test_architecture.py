@@ -46,7 +46,10 @@ def test_every_module_has_its_layer():
     assert modules <= named
 
 
-@pytest.mark.parametrize("module", ["fcnseg", "fcnseg.train", "fcnseg.evaluate", "hydra_plugins.fcnseg_searchpath"])
+COMMANDS = ["fcnseg.train", "fcnseg.evaluate", "fcnseg.predict", "fcnseg.prediction.inputs"]
+
+
+@pytest.mark.parametrize("module", ["fcnseg", *COMMANDS, "hydra_plugins.fcnseg_searchpath"])
 def test_importing_loads_nothing_heavy(module):
     done = python("-c", f"import {module}, sys, json; print(json.dumps(list(sys.modules)))", cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -205,7 +205,13 @@ def test_the_published_numbers():
     steps = {
         name: resolved("train", "recipe=pami_heavy", f"model={name}").trainer.max_steps for name in heavy.recipe.steps
     }
-    assert steps == {"fcn32s": 100000, "fcn16s": 100000, "fcn8s": 100000, "fcn8s_atonce": 300000}
+    assert steps == {
+        "fcn32s": 100000,
+        "fcn16s": 100000,
+        "fcn8s": 100000,
+        "fcn8s_atonce": 300000,
+        "fcn16s_pool4": 100000,
+    }
     assert (heavy.optimizer.momentum, heavy.loss.reduction) == (0.99, "sum")
     assert heavy.data.batch_size * heavy.trainer.accumulate == 1
     assert averaged.recipe.lr["vgg16"] == {"fcn32s": 1e-4, "fcn16s": 1e-6, "fcn8s": 1e-8}

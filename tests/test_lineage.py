@@ -8,7 +8,8 @@ import pytest
 
 from fcnseg import lineage
 from fcnseg.lineage import ancestors, coarser_stride, find_stage, fingerprints, from_stage
-from fcnseg.results import stage_hash
+from fcnseg.recipe import departures
+from fcnseg.results import config_hash, stage_hash
 from runs import composed
 
 STAGED = ("recipe.staged=true", "backbone=squeezenet", "data.train_count=6", "data.val_count=2")
@@ -27,7 +28,8 @@ def finished(folder, config, **changes):
         "model": config.model.name,
         "row": config.row,
         "seed": config.seed,
-        "config_hash": "0123",
+        "config_hash": config_hash(asdict(config)),
+        "departures": departures(config),
         "commit": "4567",
     }
     folder.mkdir(parents=True)
@@ -97,6 +99,23 @@ def test_the_latest_of_several_is_taken(tmp_path):
         os.utime(path, (1000 - age, 1000 - age))
     config = staged("model=fcn8s")
     assert find_stage(config, 16, [(tmp_path, "*")]) == tmp_path / "b"
+
+
+def test_a_trial_of_another_length_is_not_taken_for_the_run(tmp_path):
+    run = finished(tmp_path / "coarse", staged("model=fcn16s"))
+    trial = finished(tmp_path / "trial", staged("model=fcn16s", "trainer.max_steps=2", "optimizer.lr=5"))
+    assert from_stage(staged("model=fcn8s"), tmp_path / "fine").init_from == str(run)
+    short = staged("model=fcn8s", "trainer.max_steps=3", "optimizer.lr=4")
+    assert from_stage(short, tmp_path / "fine").init_from == str(trial)
+    with pytest.raises(ValueError, match="only runs of another length or rate of fcn16s: name one by init_from="):
+        from_stage(staged("model=fcn8s", "optimizer.lr=4"), tmp_path / "fine")
+
+
+def test_several_runs_that_differ_are_named(tmp_path):
+    for steps in (2, 3):
+        finished(tmp_path / str(steps), staged("model=fcn16s", f"trainer.max_steps={steps}"))
+    with pytest.raises(ValueError, match=r"several finished runs of fcn16s.*/2.*/3"):
+        from_stage(staged("model=fcn8s", "trainer.max_steps=9"), tmp_path / "fine")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"output_stride": 16}', "\xff"])

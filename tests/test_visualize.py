@@ -9,6 +9,7 @@ from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.data.dataset import Sample, SegmentationDataset
 from fcnseg.fcn import FCN
 from fcnseg.visualize import (
+    ERROR_COLOURS,
     LINE,
     MARGIN,
     as_palette,
@@ -22,6 +23,7 @@ from fcnseg.visualize import (
     prediction_grid,
     sample_grid,
     save_shown,
+    with_legend,
 )
 
 COLOURS = {
@@ -129,6 +131,25 @@ def test_small_pictures_are_enlarged_without_mixing_colours():
     np.testing.assert_array_equal(picture, mask.repeat(20, 0).repeat(20, 1))
 
 
+def test_a_legend_below_a_picture_shows_its_classes_and_grows_with_it():
+    small, large = (
+        np.asarray(with_legend(flat(side, 2 * side, 90), {1: "aeroplane", 15: "person"})) for side in (200, 2000)
+    )
+    for sheet, side in ((small, 200), (large, 2000)):
+        assert (sheet[:side, : 2 * side] == 90).all()
+        assert sheet.shape[1] == 2 * side
+        for label in (1, 15):
+            assert (sheet[side:] == COLOURS[label]).all(2).sum() > 100
+    assert large.shape[0] - 2000 > 3 * (small.shape[0] - 200)
+
+
+def test_a_legend_may_be_wider_than_its_picture_or_absent():
+    sheet = np.asarray(with_legend(flat(10, 8, 90), {20: "tvmonitor"}))
+    assert sheet.shape[1] > 60
+    assert (sheet[:10, 8:] == 255).all()
+    assert with_legend(flat(10, 8, 90), {}).size == (8, 10)
+
+
 # ---- predictions
 
 
@@ -199,6 +220,16 @@ def test_a_sheet_of_predictions_shows_images_spread_over_the_set(always_boat):
         middle = LINE + MARGIN + row * (40 + MARGIN) + 20
         shown = [tuple(sheet[middle, MARGIN + column * (60 + MARGIN) + 30]) for column in range(3)]
         assert shown == [(50 * index,) * 3, COLOURS[index], COLOURS[4]]
+
+
+def test_a_sheet_of_predictions_shows_their_errors(always_boat):
+    dataset = SegmentationDataset(Source(), lambda image, mask, draw: (image, mask))
+    sheet = np.asarray(prediction_grid(predicted(always_boat, dataset, 3), dataset.source, side=60))
+    left = MARGIN + 4 * (60 + MARGIN) + 30
+    for row, kind in enumerate(("invented", "confused", "right")):
+        top = LINE + MARGIN + row * (40 + MARGIN)
+        assert tuple(sheet[top + 20, left]) == ERROR_COLOURS[kind]
+        assert tuple(sheet[top + 2, left]) == COLOURS[255]
 
 
 def test_a_small_set_is_shown_whole(always_boat):

@@ -34,8 +34,12 @@ LARGEST_SUMMED_LR = 1e-7
 """A loss summed over 100,000 pixels diverges above; the papers use 1e-10 and less."""
 
 
-def check(config: TrainConfig) -> None:
+def check(config: TrainConfig, stage_missing: bool = False) -> None:
     """Refuses combinations that cannot work, before data, weights or devices are touched.
+
+    Args:
+        config: resolved.
+        stage_missing: whether the coarser net that it starts from may still have to be found.
 
     Raises:
         ValueError: names the keys and what to do.
@@ -50,7 +54,8 @@ def check(config: TrainConfig) -> None:
         net = bare_net(config, num_classes=2)
     optimizer_groups(config, net)
     _check_padding(net, config)
-    _check_stage(net, config)
+    if not stage_missing:
+        _check_stage(net, config)
 
 
 def _check_choices(config: TrainConfig) -> None:
@@ -228,6 +233,18 @@ def _check_padding(net: FCN, config: TrainConfig) -> None:
 def _check_stage(net: FCN, config: TrainConfig) -> None:
     if config.init_from or (stride := coarser_stride(config, net)) is None:
         return
+    if config.experiment.rows:
+        what = f"Run the row of this experiment that is fcn{stride}s, in the same sweep or before it"
+    else:
+        what = f"First run\n  python -m fcnseg.train {_command(config, stride)}\nwith your other keys, then this again"
+    raise ValueError(
+        f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{stride}s, and none of the "
+        f"same backbone, data, recipe and seed is at hand. {what}; or add init_from=RUN_FOLDER (or train all streams "
+        "together: recipe=modern)"
+    )
+
+
+def _command(config: TrainConfig, stride: int) -> str:
     keys = {
         "model": f"fcn{stride}s",
         "backbone": config.backbone.name,
@@ -239,10 +256,4 @@ def _check_stage(net: FCN, config: TrainConfig) -> None:
         "backbone.padding": config.backbone.padding,
         "seed": config.seed,
     }
-    command = " ".join(f"{key}={value}" for key, value in keys.items() if value is not None)
-    raise ValueError(
-        f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{stride}s, and none of the "
-        f"same backbone, data, recipe and seed is at hand. First run\n  python -m fcnseg.train {command}\n"
-        "with your other keys, then this command again; or add init_from=RUN_FOLDER (or train all streams together: "
-        "recipe=modern)"
-    )
+    return " ".join(f"{key}={value}" for key, value in keys.items() if value is not None)

@@ -88,17 +88,18 @@ def writing(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be written ({said}): make room there, or choose another folder") from error
 
 
-def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_durably(path: Path, write: Callable[[BinaryIO], object], shared: bool = False) -> None:
     """Writes a file that is either complete or not there, whatever happens: beside it, synced, then renamed.
 
     Args:
         path: the file; what was there before stays until the new one is whole.
         write: writes the content.
+        shared: whether several processes may write it at once, each then a file of its own first.
 
     Raises:
         ValueError: the disk is full, or refuses otherwise; nothing is left of the new file.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}.unfinished")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

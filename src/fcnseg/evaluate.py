@@ -1,6 +1,5 @@
 """python -m fcnseg.evaluate: scores a trained net."""
 
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -116,19 +115,11 @@ def merged(stage: "Stage", data: dict[str, Any], trainer: dict[str, Any]) -> Tra
     Raises:
         ValueError: the checkpoint's configuration is of another version.
     """
-    from omegaconf.errors import OmegaConfBaseException
+    from fcnseg.restoration import settings_of
 
     kept = {"precision": stage.record["precision"]} | {k: v for k, v in trainer.items() if k != "precision" or v}
-    try:
-        base = OmegaConf.merge(OmegaConf.structured(TrainConfig), stage.record["config"])
-        base.data.classes = None if "classes" in data else base.data.classes  # mappings would become one
-        laid_over = {"data": data, "trainer": kept} if trainer else {}
-        settings = OmegaConf.to_object(OmegaConf.merge(base, laid_over))
-    except OmegaConfBaseException as error:
-        said = shorten(str(error), 300)
-        raise ValueError(f"{stage.path} was written by another version of fcnseg: {said}") from error
-    assert isinstance(settings, TrainConfig)
-    return settings
+    laid_over = {"trainer": kept} if trainer else {}
+    return settings_of(stage, {"data": data} | laid_over)
 
 
 def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "SegmentationTask":
@@ -137,9 +128,9 @@ def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "Segmenta
     Raises:
         ValueError: the weights do not fit, or the net has fewer classes than the data.
     """
-    from fcnseg import build
     from fcnseg.losses import PixelCrossEntropy
     from fcnseg.notice import warn
+    from fcnseg.restoration import trained_net
     from fcnseg.task import SegmentationTask
 
     known = tuple(stage.record["classes"])
@@ -152,13 +143,7 @@ def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "Segmenta
         warn(
             f"the net was trained on other classes than those of data={config.data.name}; labels are compared by number"
         )
-    net = build.bare_net(config, stage.record["num_classes"], stage.normalization)
-    net = net.double() if config.trainer.precision == "64-true" else net  # loading would round the weights
-    try:
-        net.load_state_dict(stage.state)
-    except RuntimeError as error:
-        said = shorten(str(error), 300)
-        raise ValueError(f"{stage.path} does not hold the net that it describes: {said}") from error
+    net = trained_net(stage, config)
     return SegmentationTask(
         net, PixelCrossEntropy(config.loss.reduction, source.void), padded=config.data.batching == "pad"
     )

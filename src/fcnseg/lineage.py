@@ -3,7 +3,6 @@
 Paper: Sec. 4.2
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -16,7 +15,8 @@ from omegaconf import OmegaConf
 from fcnseg.build import bare_net, build_data
 from fcnseg.config import TrainConfig
 from fcnseg.fcn import FCN
-from fcnseg.results import stage_hash
+from fcnseg.recipe import departures
+from fcnseg.results import STAGES_OWN, read_json, run_of, stage_hash
 
 PLACES = ((Path("runs"), "*"), (Path("multirun"), "*/*/*"))
 """Where runs are looked for, besides the neighbours of the run's own folder: single ones, and the jobs of sweeps."""
@@ -46,6 +46,9 @@ def from_stage(config: TrainConfig, folder: Path) -> TrainConfig:
     Args:
         config: resolved.
         folder: the run's; if it holds a run, that one's init_from is taken again.
+
+    Raises:
+        ValueError: several runs could be meant, or only such as depart from the recipe in another way.
     """
     if config.init_from is not None or (stride := coarser_stride(config)) is None:
         return config
@@ -57,25 +60,42 @@ def from_stage(config: TrainConfig, folder: Path) -> TrainConfig:
 
 
 def find_stage(config: TrainConfig, stride: int, places: Iterable[tuple[Path, str]]) -> Path | None:
-    """Returns the latest finished run of the coarser net, by its hash and the data's fingerprint.
+    """Returns the finished run of the coarser net, by its hash and the data's fingerprint; of equal ones the latest.
+
+    A run of another length or rate than the recipe's, such as a trial, is taken only if this one departs likewise.
 
     Args:
         config: the finer net's.
         stride: the coarser net's.
         places: folders, and patterns of the run folders in them.
+
+    Raises:
+        ValueError: as from_stage.
     """
     wanted = stage_hash(asdict(config))
-    known = [
-        (path, each)
+    known = {
+        path.resolve(): (path, each)
         for place, pattern in places
         for path, each in _finished(place, pattern)
         if each.get("stage_hash") == wanted and each["output_stride"] == stride
-    ]
-    if not known:
-        return None
-    prints = fingerprints(config)
-    fitting = [path for path, each in known if each["data_fingerprint"] == prints]
-    return max(fitting, key=lambda path: path.stat().st_mtime).parent if fitting else None
+    }
+    prints = fingerprints(config) if known else {}
+    fitting = [(path, each) for path, each in known.values() if each["data_fingerprint"] == prints]
+    alike = [(path, each) for path, each in fitting if own_departures(each["departures"]) == _own(config)]
+    if fitting and len({each["config_hash"] for _, each in alike}) != 1:
+        runs = ", ".join(str(path.parent) for path, _ in alike or fitting)
+        why = "several finished runs" if alike else "only runs of another length or rate"
+        raise ValueError(f"{config.model.name} could start from {why} of fcn{stride}s: name one by init_from= ({runs})")
+    return max((path for path, _ in alike), key=lambda path: path.stat().st_mtime).parent if alike else None
+
+
+def own_departures(keys: Iterable[str]) -> set[str]:
+    """Returns the departures from a recipe in which stages of one net may differ."""
+    return {key for key in keys if key.partition(".")[2] in STAGES_OWN.get(key.partition(".")[0], ())}
+
+
+def _own(config: TrainConfig) -> set[str]:
+    return own_departures(departures(config))
 
 
 def fingerprints(config: TrainConfig) -> dict[str, str]:
@@ -91,10 +111,9 @@ def fingerprints(config: TrainConfig) -> dict[str, str]:
 
 def _finished(place: Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(place.glob(f"{pattern}/results.json")):
-        with suppress(OSError, ValueError):
-            content = json.loads(path.read_text())
-            if isinstance(content, dict) and "output_stride" in content and "data_fingerprint" in content:
-                yield path, content
+        content = read_json(path)
+        if {"output_stride", "data_fingerprint", "departures", "config_hash"} <= set(content):
+            yield path, content
 
 
 def ancestors(init_from: str | None) -> list[dict[str, Any]]:
@@ -103,12 +122,9 @@ def ancestors(init_from: str | None) -> list[dict[str, Any]]:
     Args:
         init_from: a run folder, or a checkpoint in one; what is neither has no known past.
     """
-    if init_from is None:
+    folder = run_of(Path(init_from or "."))
+    content = read_json(folder / "results.json") if init_from else {}
+    if "config_hash" not in content:
         return []
-    path = Path(init_from)
-    folder = path if path.is_dir() else path.parent.parent
-    with suppress(OSError, ValueError, KeyError):
-        content = json.loads((folder / "results.json").read_text())
-        own = {key: content[key] for key in ("model", "row", "seed", "config_hash", "commit")}
-        return [{"folder": str(folder), **own}, *content.get("lineage", [])]
-    return []
+    own = {key: content.get(key) for key in ("model", "row", "seed", "config_hash", "commit")}
+    return [{"folder": str(folder), **own}, *content.get("lineage", [])]

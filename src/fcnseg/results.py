@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "m
 """Fields of results.json and the paper's names for them."""
 
 NOT_HASHED = {
+    "backbone": {"padding_mode", "checkpointing"},
+    "recipe": {"source", "lr", "steps"},
     "data": {"root", "images", "masks", "sbd_root", "cache", "workers"},
     "trainer": {
         *("accelerator", "devices", "num_nodes", "progress", "log_every", "save_steps", "save_minutes", "on_nonfinite")
@@ -66,13 +69,15 @@ def validation_fields(validation: Validation, classes: tuple[str, ...]) -> dict[
     }
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Mapping[str, Any], start: str | None = None) -> str:
     """Hashes a resolved configuration without places, devices, workers and loggers.
 
     Args:
-        config: plain containers. Of a weights file only the name counts, of init_from only whether it is given.
+        config: plain containers. Of a weights file only the name counts.
+        start: what hashed is to say of init_from, where its run has not ended yet.
     """
-    return hashlib.sha256(json.dumps(hashed(config), sort_keys=True, default=str).encode()).hexdigest()[:16]
+    kept = hashed(config) | ({} if start is None else {"init_from": start})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def stage_hash(config: Mapping[str, Any]) -> str:
@@ -91,14 +96,35 @@ def stage_hash(config: Mapping[str, Any]) -> str:
 
 def hashed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what changes the results of a resolved configuration, as config_hash sees it."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in config.items():
         without = NOT_HASHED.get(key, set())
         if without is not None:
             kept[key] = {k: v for k, v in value.items() if k not in without} if isinstance(value, Mapping) else value
     kept["backbone"]["weights"] = Path(kept["backbone"]["weights"] or "none").name
-    kept["init_from"] = kept["init_from"] is not None
+    kept["init_from"] = start_of(kept["init_from"])
     return kept
+
+
+def start_of(init_from: str | None) -> str | None:
+    """Says what a net starts from, wherever that lies: the configuration's hash of a finished run, else a name."""
+    if init_from is None:
+        return None
+    found = read_json(run_of(Path(init_from)) / "results.json")
+    return str(found.get("config_hash") or Path(init_from).name)
+
+
+def run_of(path: Path) -> Path:
+    """Returns the run folder that a path names: itself, or that of a checkpoint in it."""
+    return path if path.is_dir() else path.parent.parent
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns what a file holds; empty if it is not there, or holds no results."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text())
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

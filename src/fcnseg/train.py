@@ -68,6 +68,7 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
 
     quiet_lightning()
     check_secrets(asdict(config), os.environ)
+    check(config, stage_missing=True)
     config = from_stage(config, folder)
     check(config)
     check_files(config)

@@ -1,7 +1,7 @@
 """Pictures: VOC's palette, overlays, and grids of predictions beside the truth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,45 +11,42 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from fcnseg.colours import (
+    ERROR_COLOURS,
+    VOID_COLOUR,
+    Colour,
+    as_palette,
+    as_rgb,
+    colourise,
+    error_map,
+    overlay,
+    palette,
+)
 from fcnseg.data.dataset import Draw, Labels, Pixels, Sample, SegmentationDataset, Source
 from fcnseg.disk import write_durably
 from fcnseg.fcn import FCN
-from fcnseg.shapes import VOID
+
+__all__ = [
+    "ERROR_COLOURS",
+    "VOID_COLOUR",
+    "Shown",
+    "as_palette",
+    "as_rgb",
+    "colourise",
+    "error_map",
+    "grid",
+    "overlay",
+    "palette",
+    "predict_masks",
+    "predicted",
+    "prediction_grid",
+    "sample_grid",
+    "save_shown",
+    "with_legend",
+]
 
 MARGIN = 8
 LINE = 22
-VOID_COLOUR = (224, 224, 192)
-"""VOC's colour of label 255."""
-
-
-def palette(count: int = 256) -> Pixels:
-    """Returns VOC's colours [count, 3]: bit 3i + j of a label is bit 7 - i of its colour j."""
-    labels = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((labels >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours
-
-
-def colourise(mask: Labels, void: int | None = VOID) -> Pixels:
-    """Turns labels [h, w] into VOC's colours [h, w, 3]; None where there is no void, as in predictions."""
-    empty = mask == void
-    classes = np.where(empty, 0, mask)
-    colours = palette(int(classes.max(initial=0)) + 1)[classes]
-    colours[empty] = VOID_COLOUR
-    return np.asarray(colours)
-
-
-def as_rgb(image: Pixels) -> Pixels:
-    """Makes a picture [h, w, 3] of an image of any number of channels: its first three, or its first alone as grey."""
-    return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
-
-
-def overlay(image: Pixels, mask: Labels, opacity: float = 0.6, void: int | None = VOID) -> Pixels:
-    """Lays the colours of a mask over its image [h, w, 3], background left clear."""
-    mixed = image * (1 - opacity) + colourise(mask, void) * opacity
-    return np.where((mask == 0)[:, :, None], image, mixed).astype(np.uint8)
 
 
 def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Labels]:
@@ -118,17 +115,8 @@ def save_shown(shown: Sequence[Shown], folder: Path, void: int) -> None:
             write_durably(path, partial(picture.save, format=form))
 
 
-def as_palette(mask: Labels, void: int | None) -> Image.Image:
-    """Returns labels as VOC's files hold them, one byte a pixel; as colours alone where labels are larger."""
-    if mask.dtype != np.uint8 or void not in (None, VOID):
-        return Image.fromarray(colourise(mask, void))
-    picture = Image.fromarray(mask)
-    picture.putpalette(palette().tobytes())
-    return picture
-
-
 def prediction_grid(shown: Sequence[Shown], source: Source, side: int = 256) -> Image.Image:
-    """Draws images, truth and predictions in rows, with a legend of the classes that occur.
+    """Draws images, truth, predictions and their errors in rows, with a legend of the classes that occur.
 
     Args:
         shown: one a row.
@@ -141,12 +129,13 @@ def prediction_grid(shown: Sequence[Shown], source: Source, side: int = 256) -> 
             colourise(one.truth, source.void),
             colourise(one.prediction, None),
             overlay(as_rgb(one.image), one.prediction, void=None),
+            error_map(one.prediction, one.truth, source.void),
         ]
         for one in shown
     ]
     labels = {int(label) for one in shown for mask in (one.truth, one.prediction) for label in np.unique(mask)}
     names = {label: name for label, name in enumerate(source.classes) if label in labels}
-    return grid(rows, ("image", "truth", "prediction", "overlay"), names, side)
+    return grid(rows, ("image", "truth", "prediction", "overlay", "errors"), names, side, others=ERROR_COLOURS)
 
 
 def sample_grid(samples: Sequence[Sample], source: Source, side: int = 256) -> Image.Image:
@@ -178,6 +167,7 @@ def grid(
     names: dict[int, str],
     side: int,
     captions: Sequence[Sequence[str]] = (),
+    others: Mapping[str, Colour] | None = None,
 ) -> Image.Image:
     """Arranges pictures in rows under column titles, with a legend below.
 
@@ -187,12 +177,14 @@ def grid(
         names: {label: class} for the legend.
         side: longer side of each picture, pixels.
         captions: a line below each picture, in rows likewise.
+        others: {meaning: colour}, further entries of the legend.
     """
     pictures = [[_fit(pixels, side) for pixels in row] for row in rows]
     width = max(picture.width for row in pictures for picture in row)
     heights = [max(picture.height for picture in row) + (LINE if captions else 0) for row in pictures]
-    per_line = max(1, len(titles) * (width + MARGIN) // 150)
-    legend_lines = -(-(len(names) + 1) // per_line)
+    per_line, entries = max(1, len(titles) * (width + MARGIN) // 150), _entries(names) | {"void": VOID_COLOUR}
+    entries |= others or {}
+    legend_lines = -(-len(entries) // per_line)
     height = LINE + sum(heights) + MARGIN * (len(rows) + 1) + LINE * legend_lines + MARGIN
     sheet = Image.new("RGB", (len(titles) * (width + MARGIN) + MARGIN, height), "white")
     pen = ImageDraw.Draw(sheet)
@@ -206,7 +198,30 @@ def grid(
             if captions:
                 pen.text((left, top + picture.height + 2), _fitting(captions[number][column], width), "black", _font())
         top += row_height + MARGIN
-    _legend(pen, top, names, per_line)
+    _legend(pen, (MARGIN, top), entries, per_line)
+    return sheet
+
+
+def with_legend(picture: Pixels, names: Mapping[int, str]) -> Image.Image:
+    """Returns a picture [h, w, 3] above a legend, whose letters grow with it; without entries, the picture alone.
+
+    Args:
+        picture: for instance an overlay.
+        names: {label: class}, the entries.
+    """
+    if not names:
+        return Image.fromarray(picture)
+    height, width = picture.shape[:2]
+    letter = min(max(round(math.hypot(height, width) / 45), 13), 120)
+    line = round(LINE * letter / 13)
+    entries = _entries(names)
+    font = _font(letter)
+    column = line + max(round(font.getlength(name)) for name in entries) + line // 2
+    per_line = max(1, width // column)
+    rows = -(-len(entries) // per_line)
+    sheet = Image.new("RGB", (max(width, column), height + rows * line + line // 3), "white")
+    sheet.paste(Image.fromarray(picture), (0, 0))
+    _legend(ImageDraw.Draw(sheet), (line // 3, height + line // 3), entries, per_line, letter, column)
     return sheet
 
 
@@ -223,14 +238,26 @@ def _fitting(text: str, width: int) -> str:
     return text if _font().getlength(text) <= width else "..." + text[kept:]
 
 
-def _legend(pen: ImageDraw.ImageDraw, top: int, names: dict[int, str], per_line: int) -> None:
-    colours = palette(max(names, default=0) + 1)
-    entries = [(name, tuple(int(part) for part in colours[label])) for label, name in names.items()]
-    for place, (name, colour) in enumerate([*entries, ("void", VOID_COLOUR)]):
-        left, y = MARGIN + place % per_line * 150, top + place // per_line * LINE
-        pen.rectangle((left, y, left + 14, y + 14), fill=colour, outline="black")
-        pen.text((left + 20, y), name, "black", _font())
+def _entries(names: Mapping[int, str]) -> dict[str, Colour]:
+    colours = palette(max(names, default=0) + 1).tolist()
+    return {name: (colours[label][0], colours[label][1], colours[label][2]) for label, name in names.items()}
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(13)
+def _legend(
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    entries: Mapping[str, Colour],
+    per_line: int,
+    letter: int = 13,
+    column: int = 150,
+) -> None:
+    """Draws squares of colour with names, in lines from a corner (left, top) on; sizes in pixels."""
+    line, side = round(LINE * letter / 13), round(14 * letter / 13)
+    for place, (name, colour) in enumerate(entries.items()):
+        left, y = corner[0] + place % per_line * column, corner[1] + place // per_line * line
+        pen.rectangle((left, y, left + side, y + side), fill=colour, outline="black")
+        pen.text((left + round(1.4 * side), y), name, "black", _font(letter))
+
+
+def _font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

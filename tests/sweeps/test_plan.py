@@ -114,6 +114,48 @@ def test_a_frozen_net_is_nobodys_stage():
     assert (frozen.state, fine.state) == (State.WAITING, State.REFUSED)
 
 
+def test_stages_of_different_lengths_keep_to_their_own():
+    nets, steps = ("fcn16s", "fcn32s"), (10, 4000)
+    jobs = plan(*((*STAGED, f"model={net}", f"trainer.max_steps={count}") for net in nets for count in steps))
+    assert [job.after and job.after.number for job in jobs] == [2, 3, None, None]
+
+
+def test_a_stage_that_could_start_from_several_jobs_is_refused():
+    jobs = plan(
+        (*STAGED, "model=fcn16s"), *((*STAGED, "model=fcn32s", f"trainer.max_steps={count}") for count in (1, 2))
+    )
+    assert jobs[0].state is State.REFUSED
+    assert "each of the jobs 1, 2" in jobs[0].note
+
+
+def test_what_a_job_starts_from_tells_it_from_others():
+    for name in ("A", "B"):
+        module.Path(name).mkdir()
+    jobs = plan(*((*STAGED, "model=fcn16s", f"init_from={name}") for name in ("A", "B")))
+    assert jobs[0].config_hash != jobs[1].config_hash
+    assert [job.state for job in jobs] == [State.WAITING] * 2
+
+
+def test_jobs_of_one_hash_are_the_same_training_whatever_is_there():
+    swept = [("data.workers=0",), ("data.workers=1",)]
+    first = plan(*swept)
+    first[0].folder.mkdir(parents=True)
+    assert [job.folder for job in plan(*swept)] == [job.folder for job in first]
+
+
+@pytest.mark.parametrize("gone", ["~model", "~experiment.small=null"])
+def test_a_key_that_is_taken_away_is_refused(gone):
+    with pytest.raises(ValueError, match="takes a key away, which a sweep cannot"):
+        plan((gone, "seed=1"))
+
+
+def test_a_secret_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "abcdefghijk")
+    with pytest.raises(ValueError, match="MY_TOKEN") as error:
+        plan(("data.name='${oc.env:MY_TOKEN}'",))
+    assert "abcdefghijk" not in str(error.value)
+
+
 def test_what_was_said_to_start_from_is_taken():
     (tmp := module.Path("mine")).mkdir()
     (job,) = plan((*STAGED, "model=fcn16s", f"init_from={tmp}"))

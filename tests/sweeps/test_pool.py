@@ -22,6 +22,7 @@ def ended(pool, job, seconds=30):
     while (status := pool.poll(job)) is None:
         assert time.monotonic() < limit, "it still runs"
         time.sleep(0.01)
+    pool.settled()
     return status
 
 
@@ -96,6 +97,34 @@ def test_closing_kills_what_runs(make_job, pool):
     pid = job.recall()["pid"]
     pool.close()
     assert not is_alive(pid)
+
+
+def test_a_job_whose_record_cannot_be_written_leaves_nothing_behind(make_job, pool, monkeypatch):
+    pool.gpus, pool._free, pids = ["0"], ["0"], []
+    job = make_job(0, "trainer.accelerator=gpu")
+
+    def full(state, note="", **more):
+        pids.append(more["pid"])
+        raise ValueError("no space left")
+
+    monkeypatch.setattr(job, "set", full)
+    with pytest.raises(ValueError, match="no space left"):
+        pool.start(job, python("import time; time.sleep(60)"))
+    assert not is_alive(pids[0])
+    assert (pool._free, job.devices) == (["0"], ())
+    with held(job.folder / CLAIM, "still claimed"):
+        pass
+
+
+def test_a_claim_lasts_until_the_end_is_written_down(make_job, pool):
+    job = make_job()
+    pool.start(job, python("pass"))
+    limit = time.monotonic() + 30
+    while pool.poll(job) is None:
+        assert time.monotonic() < limit
+    assert (job.folder / CLAIM).exists()
+    pool.settled()
+    assert not (job.folder / CLAIM).exists()
 
 
 # ---- two launchers

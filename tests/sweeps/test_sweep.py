@@ -42,6 +42,9 @@ class Instant:
         for job in jobs:
             self.ends[job.number] = -9 if at_once else self.ends.get(job.number, 143)
 
+    def settled(self):
+        self.was_settled = True
+
     def close(self):
         self.closed = True
 
@@ -158,6 +161,40 @@ def test_a_job_that_another_launcher_finishes_counts(make_job, finish):
             return False
 
     assert states(ran([make_job()], Busy(finish))) == [State.FINISHED]
+
+
+def test_what_did_not_run_leaves_word(make_job, finish):
+    jobs = [make_job(0, state=State.REFUSED, note="why"), make_job(1), make_job(2, state=State.REFUSED)]
+    jobs[1].after = jobs[0]
+    finish(jobs[2], config_hash="another run's")
+    ran(jobs, Instant(finish))
+    assert [job.recall().get("state") for job in jobs] == ["refused", "blocked", None]
+    assert jobs[0].recall()["error"] == "why"
+
+
+def test_a_record_that_cannot_be_written_costs_no_other_job(make_job, finish, monkeypatch):
+    jobs = [make_job(0), make_job(1)]
+
+    def full(**more):
+        raise ValueError("no space left")
+
+    monkeypatch.setattr(jobs[0], "write", full)
+    sweep = ran(jobs, Instant(finish, ends={0: 1}))
+    assert states(sweep) == [State.FAILED, State.FINISHED]
+    assert "no space left" in jobs[0].note
+
+
+def test_a_job_that_failed_under_another_launcher_is_not_tried_again(make_job, finish):
+    class Shared(Instant):
+        def start(self, job, words):
+            job.set(State.FAILED, "error: theirs")
+            job.state = State.ELSEWHERE
+            self.started.append(job.number)
+            return False
+
+    backend = Shared(finish)
+    assert states(ran([make_job()], backend)) == [State.FAILED]
+    assert backend.started == [0]
 
 
 # ---- signals

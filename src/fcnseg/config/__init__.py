@@ -8,7 +8,15 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
-from fcnseg.config.commands import BoundConfig, CheckConfig, EvaluateConfig, ShowConfig, TrainConfig, resolved
+from fcnseg.config.commands import (
+    BoundConfig,
+    CheckConfig,
+    EvaluateConfig,
+    PredictConfig,
+    ShowConfig,
+    TrainConfig,
+    resolved,
+)
 from fcnseg.config.images import DataConfig, SuitedConfig
 from fcnseg.config.network import BackboneConfig, ModelConfig
 from fcnseg.config.rows import register_resolver
@@ -36,6 +44,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PredictConfig",
     "RecipeConfig",
     "ShowConfig",
     "SuitedConfig",
@@ -65,6 +74,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="predict_schema", node=PredictConfig)
     store.store(name="check_schema", node=CheckConfig)
     store.store(name="bound_schema", node=BoundConfig)
     store.store(name="show_schema", node=ShowConfig)

@@ -60,6 +60,73 @@ class EvaluateConfig:
 
 
 @dataclass
+class TestTimeConfig:
+    """Views of each image whose probabilities are averaged; one alone is the image itself."""
+
+    flip: bool = False
+    """Left and right exchanged too, at every scale."""
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    """Factors on both sides; images are resized to each, and the probabilities back, bilinearly."""
+
+
+@dataclass
+class VocServerConfig:
+    """Which images VOC's server is sent."""
+
+    root: str | None = None
+    """The VOCdevkit folder."""
+    year: str = "2012"
+    """The devkit's."""
+    split: str = "test"
+    """A list in ImageSets/Segmentation; the server takes test alone, others let you try."""
+    competition: str = "comp6"
+    """comp5: trained on VOC's data alone; comp6: on any, such as ImageNet's or SBD's."""
+
+
+@dataclass
+class PredictConfig:
+    """Root of predict.yaml."""
+
+    checkpoint: str = MISSING
+    """A checkpoint that training wrote, or a run folder (then its last)."""
+    input: str | None = None
+    """An image, a video, a folder, a pattern such as photos/*.jpg, or - for a list on standard input."""
+    output: str = MISSING
+    """Folder for masks, overlays, probabilities and predictions.json; it must be new or empty."""
+    overwrite: bool = False
+    """Remove what an earlier call wrote to output first."""
+    image_side: Any = "training"
+    """Resize the longer side to so many pixels for the net; training: as its training did; null: not at all. Masks have
+    the image's own size all the same."""
+    tile: Any = "auto"
+    """Side of the squares that larger images are cut into, pixels; auto: what memory allows; null: never cut."""
+    memory: float = 4.0
+    """GiB that a forward pass may take with tile=auto."""
+    batch_size: int = 1
+    """Images of one size that are predicted together."""
+    tta: TestTimeConfig = field(default_factory=TestTimeConfig)
+    """Test-time augmentation."""
+    probabilities: bool = False
+    """Write an NPZ for each image: probabilities [k, h, w] in float16 as the net saw it, and the classes' names."""
+    overlays: bool = True
+    """Draw the masks over their images, with a legend."""
+    opacity: float = 0.6
+    """Of the colours in overlays, 0..1."""
+    frame_step: int = 1
+    """Of a video, take one of so many frames."""
+    voc_submission: bool = False
+    """Predict a list of a VOC devkit in place of input, and pack the masks for VOC's server."""
+    voc: VocServerConfig = field(default_factory=VocServerConfig)
+    """The list, for voc_submission."""
+    accelerator: str = "auto"
+    """auto, cpu or gpu."""
+    precision: str | None = None
+    """null takes the training's."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
 class CheckConfig:
     """Root of check.yaml."""
 

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Job:
         seed: of the run; None where nothing says it.
         results: what results.json holds; empty until the run is finished.
         state: what is said of it, such as "failed at step 20 of 400".
-        error: why it failed, on one line; empty if it did not, or nothing says why.
+        error: why it failed, or what was left out for it, on one line; empty if there is nothing to say.
     """
 
     folder: Path
@@ -116,13 +116,15 @@ def _belongs(job: Job, experiment: Experiment) -> bool:
 
 
 def _latest_of_each(jobs: Sequence[Job]) -> list[Job]:
-    """Leaves out what a later run of the same configuration, or a finished one of the same row and seed, replaces."""
-    latest: dict[Any, Job] = {}
-    for job in sorted(jobs, key=lambda job: (job.folder / _mark(job)).stat().st_mtime):
-        latest[job.row, job.seed, job.results.get("config_hash")] = job
-    done = {(job.row, job.seed) for job in latest.values() if job.finished}
-    kept = [job for job in latest.values() if job.finished or (job.row, job.seed) not in done]
-    return sorted(kept, key=lambda job: (job.row, -1 if job.seed is None else job.seed))
+    """Keeps one run of each row and seed: the latest finished one, else the latest; and says what it left out."""
+    in_time = sorted(jobs, key=lambda job: (job.finished, (job.folder / _mark(job)).stat().st_mtime))
+    latest = {(job.row, job.seed): job for job in in_time}
+    for job in in_time:
+        kept = latest[job.row, job.seed]
+        if job.finished and job.results.get("config_hash") != kept.results.get("config_hash"):
+            text = f"another configuration of the same row and seed, {job.folder.name}, is left out for a later one"
+            latest[job.row, job.seed] = replace(kept, error=text)
+    return sorted(latest.values(), key=lambda job: (job.row, -1 if job.seed is None else job.seed))
 
 
 def _mark(job: Job) -> str:

@@ -26,6 +26,9 @@ class Backend(Protocol):
     def poll(self, job: Job) -> int | None:
         """Returns the exit status of a job that was started; None while it runs."""
 
+    def settled(self) -> None:
+        """Hears that the ends that it told of are written down."""
+
     def stop(self, jobs: list[Job], at_once: bool) -> None:
         """Asks jobs to save and end, or kills them, or lets them go on without the sweep.
 

@@ -14,11 +14,11 @@ from fcnseg.sweeps.job import Job
 
 NOT_INHERITED = (
     *("LOCAL_RANK", "NODE_RANK", "RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
-    *("PL_GLOBAL_SEED", LAUNCHER, STARTED_BY, "WANDB_RUN_ID", "WANDB_RESUME"),
+    *("PL_GLOBAL_SEED", LAUNCHER, STARTED_BY, "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID"),
 )
 """Variables that would make a job take part in another run."""
 
-SCHEDULERS = ("SLURM_", "PMI_", "PMIX_")
+SCHEDULERS = ("SLURM_", "PMI_", "PMIX_", "OMPI_")
 """What the names of variables begin with in which a scheduler tells a process of the others."""
 
 LAUNCHERS_OWN = (
@@ -71,7 +71,7 @@ def quoted(value: str | Path) -> str:
     """Returns a value in the quotes of Hydra's grammar, with nothing in it that is read as an interpolation."""
     # In the grammar, backslashes stand for themselves but before a quote.
     text = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
-    text = text.replace("${", "\\${")
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text)
     return f"'{text}'"
 
 
@@ -100,7 +100,7 @@ def inherited(outer: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in outer.items()
-        if key not in NOT_INHERITED and (key == "SLURM_CONF" or not key.startswith(("SLURM_", "PMI_")))
+        if key not in NOT_INHERITED and (key == "SLURM_CONF" or not key.startswith(SCHEDULERS))
     }
 
 

@@ -134,7 +134,7 @@ class Job:
             **more,
         }
         text = json.dumps(content, indent=1) + "\n"
-        write_durably(self.folder / RECORD, lambda file: file.write(text.encode()))
+        write_durably(self.folder / RECORD, lambda file: file.write(text.encode()), shared=True)
 
     def _known(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):

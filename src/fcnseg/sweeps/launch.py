@@ -1,11 +1,14 @@
 """From Hydra's list of overrides to a finished sweep: what the launcher plug-ins call."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
+from rich.markup import escape
 
+from fcnseg.secrets import masked
 from fcnseg.sweeps.backend import Backend
 from fcnseg.sweeps.command import command
 from fcnseg.sweeps.job import Job, State
@@ -45,7 +48,7 @@ def launch(
     try:
         jobs, backend = planned(swept, compose, first), make_backend()
     except (ValueError, OSError) as error:
-        errors.print("[bold red]error:[/]", str(error), markup=True)
+        errors.print("[bold red]error:[/]", escape(masked(str(error), os.environ)))
         raise SystemExit(1) from error
     with Display(console) as display:
         sweep = Sweep(jobs, backend, lambda job: command(job, hydra), fail_fast=fail_fast, show=display.show)

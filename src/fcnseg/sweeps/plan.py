@@ -1,18 +1,20 @@
 """What a sweep consists of: its jobs, their folders, and which of them start from which."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from fcnseg.config import TrainConfig, resolved
 from fcnseg.config.rows import key_of, with_row
 from fcnseg.consistency import check, check_files
 from fcnseg.lineage import coarser_stride, fingerprints, from_stage
 from fcnseg.results import config_hash, stage_hash
+from fcnseg.secrets import check_secrets
 from fcnseg.sweeps.command import quoted
 from fcnseg.sweeps.job import Job, State
 
@@ -35,19 +37,29 @@ def planned(swept: Sequence[Sequence[str]], compose: Compose, first: int = 0) ->
         first: the number of the first job.
 
     Raises:
-        ValueError: an unknown row or scale, or a key that nothing reads.
+        ValueError: an unknown row or scale, a key that nothing reads, one taken away, or a secret.
     """
     common = set.intersection(*(set(overrides) for overrides in swept)) if len(swept) > 1 else set()
     jobs = [_job(number, tuple(overrides), compose, common) for number, overrides in enumerate(swept, first)]
     for job in jobs:
-        _connect(job, jobs)
-    for job in sorted(jobs, key=lambda each: -each.config.model.output_stride):
-        _settle(job)
-    _refuse_doubles(jobs)
+        _trying(job, lambda job: _connect(job, jobs))
+    coarse_first = sorted(jobs, key=lambda each: -each.config.model.output_stride)
+    for job in coarse_first:
+        start = job.after.config_hash if job.after is not None else None
+        job.config_hash = config_hash(asdict(job.config), start)
+    _name_folders(jobs)
+    for job in coarse_first:
+        if job.after is not None:
+            job.config.init_from = str(job.after.folder)
+            job.added.append(f"init_from={quoted(job.after.folder)}")
+        if job.state is State.WAITING:
+            _trying(job, _check)
     return jobs
 
 
 def _job(number: int, overrides: tuple[str, ...], compose: Compose, common: set[str]) -> Job:
+    if gone := [each for each in overrides if each.startswith("~")]:
+        raise ValueError(f"{gone[0].partition('=')[0]} takes a key away, which a sweep cannot: set the key instead")
     composed = compose(list(overrides))
     composed.hydra.job.num, composed.hydra.job.id = number, str(number)
     subdir = str(composed.hydra.sweep.subdir)
@@ -55,13 +67,12 @@ def _job(number: int, overrides: tuple[str, ...], compose: Compose, common: set[
     # What tells the jobs apart is name enough, unless the user wants another.
     name = ",".join(own) if subdir == composed.hydra.job.override_dirname else subdir
     folder = Path(str(composed.hydra.sweep.dir))
-    group = "/".join(folder.parts[-2:])
     config = with_row(composed, overrides, compose)
     with open_dict(config):
         del config["hydra"]
-    settings = resolved(config, TrainConfig)
-    job = Job(number, name, overrides, folder, settings, "")
-    _label(job, group)
+    check_secrets(cast(dict[str, Any], OmegaConf.to_container(config)), os.environ)
+    job = Job(number, name, overrides, folder, resolved(config, TrainConfig), "")
+    _label(job, "/".join(folder.parts[-2:]))
     return job
 
 
@@ -83,62 +94,64 @@ def _label(job: Job, group: str) -> None:
             job.added.append(f"{key}={text}")
 
 
-def _connect(job: Job, jobs: Sequence[Job]) -> None:
-    """Finds the job of the coarser net, if this one starts from one."""
+def _trying(job: Job, step: Callable[[Job], None]) -> None:
+    """Refuses the job alone if a step of its planning fails."""
     try:
-        if job.config.init_from is not None or (stride := coarser_stride(job.config)) is None:
-            return
-    except ValueError as error:
-        job.state, job.note = State.REFUSED, str(error)
-        return
-    wanted = stage_hash(asdict(job.config))
-    job.after = next(
-        (
-            other
-            for other in jobs
-            if other.config.model.output_stride == stride and stage_hash(asdict(other.config)) == wanted
-        ),
-        None,
-    )
-
-
-def _settle(job: Job) -> None:
-    """Gives the job its folder and says what it starts from; coarser ones are settled before."""
-    parent, start = job.folder, job.config.init_from
-    if job.after is not None:
-        job.config.init_from = str(job.after.folder)
-    elif job.state is State.WAITING:
-        job.config = from_stage(job.config, parent / "none")
-    if job.config.init_from != start:
-        job.added.append(f"init_from={quoted(str(job.config.init_from))}")
-    job.config_hash = config_hash(asdict(job.config))
-    job.folder = parent / _folder_name(parent, job)
-    if job.state is State.WAITING:
-        _refuse_if_wrong(job)
-
-
-def _folder_name(parent: Path, job: Job) -> str:
-    """Names a job's folder, or finds the one that it had in a sweep of other width."""
-    ending = f"_{job.config_hash[:8]}"
-    short = re.sub(r"[^\w.,=+-]+", "_", job.name)[:LONGEST_NAME] or "job"
-    there = sorted(path.name for path in parent.glob(f"*{ending}") if path.is_dir())
-    return there[0] if there and short + ending not in there else short + ending
-
-
-def _refuse_if_wrong(job: Job) -> None:
-    try:
-        check(job.config)
-        if job.after is None:
-            check_files(job.config)
+        step(job)
     except (ValueError, OSError) as error:
         job.state, job.note = State.REFUSED, str(error)
 
 
-def _refuse_doubles(jobs: Sequence[Job]) -> None:
+def _connect(job: Job, jobs: Sequence[Job]) -> None:
+    """Finds what the job starts from: a job of the sweep, or else a finished run.
+
+    Raises:
+        FileNotFoundError, ValueError: the net cannot be built, or several could be meant.
+    """
+    check(job.config, stage_missing=True)
+    if job.config.init_from is not None or (stride := coarser_stride(job.config)) is None:
+        return
+    wanted = stage_hash(asdict(job.config))
+    stages = [
+        other
+        for other in jobs
+        if other.config.model.output_stride == stride and stage_hash(asdict(other.config)) == wanted
+    ]
+    alike = [other for other in stages if _shared(other) == _shared(job)] or stages
+    if len(alike) > 1:
+        numbers = ", ".join(str(other.number) for other in alike)
+        raise ValueError(f"it could start from each of the jobs {numbers}: name one of them by init_from=")
+    if alike:
+        job.after = alike[0]
+        return
+    job.config = from_stage(job.config, job.folder / "none")
+    if job.config.init_from is not None:
+        job.added.append(f"init_from={quoted(job.config.init_from)}")
+
+
+def _shared(job: Job) -> set[str]:
+    """Returns the overrides that a stage has in common with the one before it."""
+    return {each for each in job.overrides if key_of(each) not in ("model", "row")}
+
+
+def _check(job: Job) -> None:
+    check(job.config)
+    if job.after is None:
+        check_files(job.config)
+
+
+def _name_folders(jobs: Sequence[Job]) -> None:
+    """Names the folders; a job keeps the one that it had in a sweep of another width."""
+    hashes = [job.config_hash for job in jobs]
     seen: dict[Path, Job] = {}
     for job in jobs:
-        other = seen.setdefault(job.folder, job)
-        if other is not job:
+        parent, ending = job.folder, f"_{job.config_hash[:8]}"
+        short = re.sub(r"[^\w.,=+-]+", "_", job.name)[:LONGEST_NAME] or "job"
+        there = sorted(path for path in parent.glob(f"*{ending}") if path.is_dir())
+        job.folder = parent / f"{short}{ending}"
+        if len(there) == 1 and hashes.count(job.config_hash) == 1:
+            job.folder = there[0]
+        if (other := seen.setdefault(job.folder, job)) is not job:
             job.state, job.note = State.REFUSED, f"the same training as job {other.number}"
 
 

@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import IO
 
 from fcnseg.config import TrainConfig
 from fcnseg.disk import held
@@ -46,7 +45,8 @@ class Pool:
         self.places = n_jobs or (len(gpus) if gpus else 1)
         self.threads = None if gpus or not n_jobs else max(1, processors() // n_jobs)
         self._free = list(gpus)
-        self._running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes], ExitStack]] = {}
+        self._running: dict[int, tuple[subprocess.Popen[bytes], ExitStack]] = {}
+        self._ended: list[ExitStack] = []
 
     def start(self, job: Job, words: list[str]) -> bool:
         """Starts a job in a process group of its own, if there is room and nobody else runs it.
@@ -70,19 +70,31 @@ class Pool:
             if job.results() is not None:  # another launcher has finished it meanwhile
                 return False
             job.devices, self._free = tuple(self._free[:needed]), self._free[needed:]
-            self._spawn(job, [*words, *self._devices(job, needed)], stack.pop_all())
+            stack.callback(self._give_back, job)
+            self._spawn(job, [*words, *self._devices(job, needed)], stack)
+            self._running[job.number] = self._running[job.number][0], stack.pop_all()
         return True
 
     def _spawn(self, job: Job, words: list[str], claim: ExitStack) -> None:
+        """Starts the process and writes it down; a failure leaves nothing behind."""
         console = claim.enter_context((job.folder / CONSOLE).open("ab"))
         variables = environment(job, os.environ, self.threads, launcher=os.getpid())
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=variables, start_new_session=True
         )
-        self._running[job.number] = process, console, claim
-        job.started = time.time()
-        job.first_step = job.progress()[0]
-        job.set(State.RUNNING, pid=process.pid, command=words)
+        self._running[job.number] = process, claim
+        job.started, job.first_step = time.time(), job.progress()[0]
+        try:
+            job.set(State.RUNNING, pid=process.pid, command=words)
+        except ValueError:
+            del self._running[job.number]
+            _kill_group(process)
+            process.wait()
+            raise
+
+    def _give_back(self, job: Job) -> None:
+        self._free += job.devices
+        job.devices = ()
 
     def needs(self, config: TrainConfig) -> int:
         """Returns the number of GPUs that a job of this configuration needs.
@@ -105,15 +117,18 @@ class Pool:
 
     def poll(self, job: Job) -> int | None:
         """Returns a job's exit status once its process has ended, and takes its GPUs back."""
-        process, _, claim = self._running[job.number]
+        process, claim = self._running[job.number]
         if (status := process.poll()) is None:
             return None
         _kill_group(process)  # what it may have left behind
         del self._running[job.number]
-        self._free += job.devices
-        job.devices = ()
-        claim.close()
+        self._ended.append(claim)
         return status
+
+    def settled(self) -> None:
+        """Gives back what the jobs had whose ends are written down by now, their claims among it."""
+        while self._ended:
+            self._ended.pop().close()
 
     def stop(self, jobs: list[Job], at_once: bool) -> None:
         """Sends SIGTERM, at which trainings save and end; or SIGKILL, to all their processes."""
@@ -126,7 +141,8 @@ class Pool:
 
     def close(self) -> None:
         """Kills what still runs."""
-        for process, _, claim in self._running.values():
+        self.settled()
+        for process, claim in self._running.values():
             _kill_group(process)
             process.wait()
             claim.close()
@@ -173,4 +189,6 @@ def meaning(status: int) -> State:
     """Returns the state that an exit status speaks of."""
     if status == 0:
         return State.FINISHED
-    return State.INTERRUPTED if status in INTERRUPTED.values() else State.FAILED
+    # The signals themselves end a process that does not listen for them yet.
+    asked = {*INTERRUPTED.values(), -signal.SIGTERM, -signal.SIGINT}
+    return State.INTERRUPTED if status in asked else State.FAILED

@@ -116,7 +116,7 @@ class Slurm:
     def _take(self, job: Job, words: list[str]) -> bool:
         """Takes a job over or submits it, while no other launcher can; False if it is just ending."""
         known = str(job.recall().get("cluster_id"))
-        if known not in self.states:  # another launcher may have submitted it a moment ago
+        if job.recall().get("cluster_id") and known not in self.states:  # another launcher's, of a moment ago
             self._asked_at = float("-inf")
         self._look()
         if self.states.get(known) == "COMPLETING" or job.results() is not None:
@@ -135,7 +135,13 @@ class Slurm:
         after = job.after.cluster_id if waits and job.after is not None else None
         with suppress(FileNotFoundError):
             (job.folder / OUTCOME).unlink()
-        return ask(*("sbatch", *submission(job, job.folder.name, after), str(path))).split(";")[0]
+        try:
+            return ask(*("sbatch", *submission(job, job.folder.name, after), str(path))).split(";")[0]
+        except SilentError:  # Slurm may have taken it all the same
+            found = ask("squeue", "--noheader", "--format=%i", f"--user={os.getuid()}", f"--name={job.folder.name}")
+            if not found:
+                raise
+            return found.split()[0]
 
     def _note(self, job: Job, taken_over: bool) -> None:
         number = job.cluster_id
@@ -179,14 +185,22 @@ class Slurm:
         for job in jobs:
             job.set(State.SUBMITTED, f"goes on as job {job.cluster_id} of Slurm; scancel {job.cluster_id} ends it")
 
+    def settled(self) -> None:
+        """Does nothing: the jobs are Slurm's."""
+
     def close(self) -> None:
         """Does nothing: the jobs are Slurm's."""
+
+
+class SilentError(ValueError):
+    """Slurm does not answer in time."""
 
 
 def ask(*command: str) -> str:
     """Returns what one of Slurm's programs says.
 
     Raises:
+        SilentError: it does not answer.
         ValueError: it is not there, or refuses; with its own words.
     """
     try:
@@ -197,7 +211,7 @@ def ask(*command: str) -> str:
             "hydra/launcher=pool runs them on this one"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise ValueError(f"{command[0]} does not answer within {PATIENCE_S} s") from error
+        raise SilentError(f"{command[0]} does not answer within {PATIENCE_S} s") from error
     if done.returncode:
         raise ValueError(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout.strip()

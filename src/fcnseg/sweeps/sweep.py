@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -51,8 +52,9 @@ class Sweep:
         self.fail_fast, self.show, self.grace_s = fail_fast, show, grace_s
         self.signal = 0
         self._asked_at: float | None = None
-        self._killed = self._stopping = False
+        self._killed = self._stopping = self._ended_at_once = False
         self._prints = Fingerprints()
+        self._began = time.time()
 
     def look(self) -> None:
         """Finds out which jobs have finished before, and which cannot run."""
@@ -81,6 +83,7 @@ class Sweep:
                 self._turn()
                 self.show(self.jobs)
                 time.sleep(POLL_S)
+            self._leave_word()
             self.show(self.jobs)
         finally:
             self.backend.close()
@@ -94,6 +97,7 @@ class Sweep:
     def _turn(self) -> None:
         for job in self._in(State.RUNNING, State.QUEUED):
             self._see_end(job)
+        self.backend.settled()
         if self.signal or self._stopping:
             self._stop()
         else:
@@ -112,13 +116,16 @@ class Sweep:
         note = "" if state is State.FINISHED else said_of(status, job)
         if state is not State.FINISHED and self._has_lost_stage(job):
             state, note = State.BLOCKED, lost_stage(job)
-        job.set(state, note, exit_status=status)
+        try:
+            job.set(state, note, exit_status=status)
+        except ValueError as error:  # a full disk must not cost the other jobs
+            job.note = f"{note} ({error})".strip()
         if state is State.FAILED and self.fail_fast:
             self._stopping = True
 
     def _try(self, job: Job) -> None:
         """Starts a job, if what it starts from is there and there is room."""
-        if self._recognise(job):
+        if self._recognise(job) or (job.state is State.ELSEWHERE and self._failed_elsewhere(job)):
             return
         if self._has_lost_stage(job):
             job.state, job.note = State.BLOCKED, lost_stage(job)
@@ -131,6 +138,21 @@ class Sweep:
         except (ValueError, OSError) as error:
             job.state, job.note = State.REFUSED, str(error)
 
+    def _failed_elsewhere(self, job: Job) -> bool:
+        """Says whether another launcher has seen the job fail since this sweep began; once is enough."""
+        known = job.recall()
+        if known.get("state") != State.FAILED or float(known.get("updated") or 0) < self._began:
+            return False
+        job.state, job.note = State.FAILED, str(known.get("error") or "it failed under another launcher")
+        return True
+
+    def _leave_word(self) -> None:
+        """Writes down why jobs did not run; a folder that holds another run is left alone."""
+        for job in self._in(State.BLOCKED, State.REFUSED):
+            if job.results() is None and job.recall().get("config_hash", job.config_hash) == job.config_hash:
+                with suppress(ValueError):
+                    job.write()
+
     def _has_lost_stage(self, job: Job) -> bool:
         lost = set(ENDED) - {State.FINISHED, State.SUBMITTED}
         return job.after is not None and job.after.state in lost
@@ -138,11 +160,14 @@ class Sweep:
     def _stop(self) -> None:
         running = self._in(State.RUNNING, State.QUEUED)
         for job in self._in(State.WAITING, State.ELSEWHERE):
-            job.state, job.note = State.INTERRUPTED, "not started"
+            note = "not started" if job.state is State.WAITING else "left to another launcher"
+            job.state, job.note = State.INTERRUPTED, note
         if self._asked_at is None:
             self._asked_at = time.monotonic()
             self.backend.stop(running, at_once=False)
-        if self._killed or time.monotonic() - self._asked_at > self.grace_s:
+        late = self._killed or time.monotonic() - self._asked_at > self.grace_s
+        if late and not self._ended_at_once:
+            self._ended_at_once = True
             self.backend.stop(running, at_once=True)
 
     def status(self) -> int:

@@ -1,0 +1,1 @@
+"""From images, folders and videos of any size to masks and pictures, and VOC's server."""
