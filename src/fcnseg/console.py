@@ -174,6 +174,7 @@ def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None =
     console.print(f"predictions   {picture}")
     console.print(f"evaluate it   python -m fcnseg.evaluate checkpoint={folder}")
     console.print(f"the best      python -m fcnseg.evaluate checkpoint={best}")
+    console.print(f"predict       python -m fcnseg.predict checkpoint={folder} input=IMAGES output=FOLDER")
     if (folder / "tensorboard").is_dir():
         console.print(f"look at it    tensorboard --logdir {folder}")
     for record in sorted((folder / "wandb").glob("offline-run-*")):
