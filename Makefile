@@ -114,8 +114,8 @@ wheel-check: setup ## Build the wheel, install it elsewhere, compose every confi
 	../env/bin/python -m fcnseg.train trainer.max_steps=2 trainer.limit_val_batches=2
 
 lock: setup ## Remake requirements.lock from pyproject.toml; UPGRADE=--upgrade takes the newest versions
-	$(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --fork-strategy fewest --extra dev \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	$(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --fork-strategy fewest \
+		--extra dev --extra dashboard --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock, or make lock UPGRADE=--upgrade to take the newest versions" \
 		--output-file requirements.lock pyproject.toml
 

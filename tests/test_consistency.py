@@ -57,7 +57,9 @@ REFUSED = {
     "an image of nothing": (["data.image_side=0"], r"data\.image_side must be positive"),
     "momentum for ever": (["optimizer.momentum=1"], r"optimizer\.momentum must be below 1, not 1"),
     "an unknown precision": (["trainer.precision=8"], r"trainer\.precision must be one of auto, 32-true"),
-    "an unknown logger": (["logger.name=tensorboard"], r"logger\.name must be one of csv, wandb"),
+    "an unknown logger": (["logger.name=mlflow"], r"logger\.name must be one of csv, wandb, tensorboard, not 'mlflow'"),
+    "one unknown logger of several": (["logger.name=[wandb,mlflow]"], r"logger\.name must be .*, not 'mlflow'"),
+    "an unknown artifact": (["logger.artifact=all"], r"logger\.artifact must be one of last, best, None, not 'all'"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
     "another recipe's rate": (
         ["optimizer=sgd"],

@@ -1,5 +1,6 @@
 """The last words of a run, and its exit status."""
 
+import contextlib
 import os
 import warnings
 
@@ -73,6 +74,18 @@ def test_one_of_several_processes_ends_at_once(tmp_path, capsys, monkeypatch, er
 def test_alone_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path):
     with pytest.raises(RuntimeError, match="foresaw"), reported(tmp_path):
         raise RuntimeError("nobody foresaw this")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, 0), (Stop(143, 7), 143), (RunError("no"), 1), (RuntimeError("nobody foresaw"), 1)]
+)
+def test_wandb_is_told_the_status_that_the_process_ends_with(tmp_path, monkeypatch, error, status):
+    told = []
+    monkeypatch.setattr(console.wandb_service, "close", told.append)
+    with contextlib.suppress(SystemExit, RuntimeError), reported(tmp_path):
+        if error is not None:
+            raise error
+    assert told == [status]
 
 
 def test_a_machine_from_which_slurm_takes_jobs_is_no_reason_to_warn(tmp_path, monkeypatch):

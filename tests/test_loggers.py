@@ -1,27 +1,44 @@
 """Curves go to metrics.csv whatever else was asked for."""
 
 import pytest
-from lightning.pytorch.loggers import WandbLogger
 
 from fcnseg.config import LoggerConfig
 from fcnseg.journal import Journal, Times
-from fcnseg.loggers import build_loggers
+from fcnseg.loggers import build_loggers, watchers
 from fcnseg.resumption import Checkpoints
+from fcnseg.tracking.monitor import Stopwatch
+from fcnseg.tracking.tensorboard_tracker import TensorboardTracker
+from fcnseg.tracking.wandb_tracker import WandbTracker
 
 
 def test_metrics_are_always_written(tmp_path):
-    entries, times = build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path))
+    loggers = build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path))
+    entries, times = loggers
     assert isinstance(entries, Journal)
     assert isinstance(times, Times)
     assert (entries.path, times.path) == (tmp_path / "metrics.csv", tmp_path / "times.csv")
+    assert watchers(loggers, Stopwatch()) == []
 
 
-@pytest.mark.parametrize(("earlier", "continued"), [(None, {}), ("abc", {"id": "abc", "resume": "allow"})])
-def test_wandb_learns_what_belongs_together_and_which_run_goes_on(tmp_path, earlier, continued):
-    chosen = LoggerConfig(name="wandb", offline=True, group="t2", job_type="16s", tags=["a", "b"])
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.earlier = earlier and {"progress": {"versions": {"WandbLogger": earlier}, "elapsed_s": 0.0}}
-    *_, logger = build_loggers(chosen, tmp_path, checkpoints)
-    assert isinstance(logger, WandbLogger)
-    expected = {"group": "t2", "job_type": "16s", "tags": ["a", "b"], "project": "fcnseg"} | continued
-    assert {key: logger._wandb_init[key] for key in expected} == expected
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("wandb", [WandbTracker]),
+        ("tensorboard", [TensorboardTracker]),
+        (["wandb", "tensorboard"], [WandbTracker, TensorboardTracker]),
+        (["csv", "tensorboard", "tensorboard"], [TensorboardTracker]),
+    ],
+)
+def test_trackers_stand_beside(tmp_path, name, kinds):
+    loggers = build_loggers(LoggerConfig(name=name), tmp_path, Checkpoints(tmp_path))
+    assert [type(logger) for logger in loggers] == [Journal, Times, *kinds]
+    assert len(watchers(loggers, Stopwatch())) == 2
+
+
+def test_wandb_learns_what_belongs_together(tmp_path):
+    chosen = LoggerConfig(name="wandb", offline=True, group="t2", job_type="16s", tags=["a", "b" * 70])
+    labels = {"job_type": "other", "tags": ["other"]}
+    *_, tracker = build_loggers(chosen, tmp_path, Checkpoints(tmp_path), labels)
+    assert tracker.place == {"group": "t2", "job_type": "16s", "tags": ["a", "b" * 64]}
+    *_, tracker = build_loggers(LoggerConfig(name="wandb"), tmp_path, Checkpoints(tmp_path), labels)
+    assert tracker.place == {"group": None, "job_type": "other", "tags": ["other"]}

@@ -57,7 +57,7 @@ def defined(reduction, logits, targets):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_the_loss_is_its_definition(reduction, batch):
-    total, weight = loss_of(reduction, *batch)
+    total, weight, _ = loss_of(reduction, *batch)
     assert float(total / weight) == pytest.approx(defined(reduction, *batch), rel=1e-12)
 
 
@@ -65,6 +65,11 @@ def test_the_loss_is_its_definition(reduction, batch):
 def test_weights_count_what_the_loss_is_divided_by(reduction, weight, batch):
     found = loss_of(reduction, *batch).weight
     assert (float(found), found.dtype, found.requires_grad) == (weight, torch.float64, False)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_valid_pixels_are_counted_in_every_normalisation(reduction, batch):
+    assert int(loss_of(reduction, *batch).pixels) == 90 - 2 - 15
 
 
 def test_the_three_normalisations_differ(batch):
@@ -92,7 +97,7 @@ def test_summed_losses_add_up_without_being_divided(batch):
 def test_void_pixels_have_no_gradient_and_the_others_that_of_the_softmax(reduction, batch):
     logits, targets = batch
     logits.requires_grad_()
-    total, _ = loss_of(reduction, logits, targets)
+    total, _, _ = loss_of(reduction, logits, targets)
     total.backward()
     valid = targets != VOID
     assert not logits.grad.permute(0, 2, 3, 1)[~valid].any()
@@ -299,7 +304,7 @@ def test_over_many_draws_sampling_is_the_plain_loss(keep):
     assert plain.weight == 34 * 53
     draws = []
     for chance in range(2000):
-        total, weight = sampled("mean", targets, cells, Grid(4, 0.5), torch.tensor([chance]), keep=keep)(logits)
+        total, weight, _ = sampled("mean", targets, cells, Grid(4, 0.5), torch.tensor([chance]), keep=keep)(logits)
         draws.append((float(total), float(weight)))
     totals, weights = np.mean(draws, axis=0) / keep
     assert totals == pytest.approx(float(plain.total), rel=1e-2)
@@ -319,7 +324,7 @@ def test_bands_sample_and_weigh_as_the_whole_does(reduction, learned, request):
         if banded:
             request.getfixturevalue("narrow_bands")
         net.zero_grad()
-        total, weight = loss(net.scores(images), net.upsample, targets, torch.tensor([3, 4]))
+        total, weight, _ = loss(net.scores(images), net.upsample, targets, torch.tensor([3, 4]))
         total.backward()
         found.append([total.detach(), weight, *(p.grad.clone() for p in net.parameters())])
     for ours, expected in zip(*found, strict=True):

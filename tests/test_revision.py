@@ -3,8 +3,10 @@
 import re
 import subprocess
 
+import pytest
+
 from fcnseg import revision
-from fcnseg.revision import code_version
+from fcnseg.revision import code_changes, code_version
 
 
 def git(folder, *arguments):
@@ -37,3 +39,36 @@ def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, mon
 def test_outside_a_repository_the_commit_is_null(tmp_path, monkeypatch):
     monkeypatch.setattr(revision, "__file__", str(tmp_path / "revision.py"))
     assert code_version() == {"commit": None, "dirty": None}
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """A repository whose source has one change with a secret in it."""
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "revision.py").write_text("1")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--no-verify", "-m", "first")
+    monkeypatch.setattr(revision, "__file__", str(source / "revision.py"))
+    monkeypatch.setenv("MY_TOKEN", "tell-nobody-of-this")
+    assert code_changes() is None
+    (source / "revision.py").write_text("token = 'tell-nobody-of-this'")
+
+
+@pytest.mark.usefixtures("changed")
+def test_changes_are_told_without_secrets():
+    told = code_changes()
+    assert "+token = '$MY_TOKEN'" in told
+    assert "-1" in told
+
+
+@pytest.mark.usefixtures("changed")
+def test_long_changes_are_cut_off():
+    assert code_changes(largest=20).endswith("... cut off after 20 characters\n")
+    assert len(code_changes(largest=20)) < 60
+
+
+def test_source_that_nobody_tracks_has_no_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "revision.py"))
+    assert code_changes() is None

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from fcnseg.console import reported, warn
+from fcnseg.console import reported
+from fcnseg.notice import warn
 from fcnseg.secrets import check_secrets, masked
 from runs import SMALL, composed, main, said
 

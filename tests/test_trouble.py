@@ -146,7 +146,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(tmp_path, monkeypatch, whole)
 
 
 class FullLogger(Logger):
-    """Stands for W&B on a full disk."""
+    """Stands for a logger that is no tracker, such as metrics.csv, on a full disk."""
 
     name, version = "full", "0"
 
@@ -158,7 +158,7 @@ class FullLogger(Logger):
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_while_wandb_writes(tmp_path, monkeypatch, whole):
+def test_a_full_disk_while_another_logger_writes(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         original = build.build_loggers
         patch.setattr(build, "build_loggers", lambda *arguments: [*original(*arguments), FullLogger()])

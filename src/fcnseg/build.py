@@ -25,13 +25,14 @@ from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.guard import Guard
 from fcnseg.hardware import accelerator, is_compiled, precision
-from fcnseg.loggers import build_loggers
+from fcnseg.loggers import build_loggers, watchers
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
 from fcnseg.resumption import Checkpoints
 from fcnseg.sources import open_source
 from fcnseg.task import SegmentationTask
+from fcnseg.tracking.monitor import Stopwatch
 from fcnseg.weights.normalization import Normalization, settled, stated
 from fcnseg.weights.stages import published_file, read_stage, start_from_coarser, start_from_published
 
@@ -233,6 +234,7 @@ def build_trainer(
         checkpoints: writes them, and knows what to go on from; None begins.
     """
     chosen, checkpoints = config.trainer, checkpoints or build_checkpoints(config.trainer, folder)
+    loggers, stopwatch = build_loggers(config.logger, folder, checkpoints, labels(config)), Stopwatch()
     return Trainer(
         **_computation(chosen, callbacks),
         default_root_dir=folder,
@@ -246,9 +248,17 @@ def build_trainer(
         log_every_n_steps=chosen.log_every,
         enable_checkpointing=False,
         plugins=[WholeFiles()],
-        logger=build_loggers(config.logger, folder, checkpoints),
-        callbacks=[checkpoints, *callbacks, LearningRateMonitor()],
+        logger=loggers,
+        profiler=stopwatch,
+        callbacks=[checkpoints, *callbacks, LearningRateMonitor(), *watchers(loggers, stopwatch)],
     )
+
+
+def labels(config: TrainConfig) -> dict[str, Any]:
+    """Says what a run is, to services where many are: row, or net, and table, net and recipe."""
+    tags = [config.experiment.title, config.model.name, config.backbone.name, config.recipe.name]
+    kind = config.row or f"{config.model.name}_{config.backbone.name}"
+    return {"job_type": kind, "tags": [tag for tag in tags if tag]}
 
 
 def build_checkpoints(chosen: TrainerConfig, folder: Path, **known: Any) -> Checkpoints:

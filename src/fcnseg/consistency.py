@@ -24,7 +24,7 @@ from fcnseg.fcn import FCN
 from fcnseg.guard import CHOICES as ON_NONFINITE
 from fcnseg.hardware import ACCELERATORS, PRECISIONS
 from fcnseg.lineage import coarser_stride
-from fcnseg.loggers import LOGGERS
+from fcnseg.loggers import ARTIFACTS, LOGGERS, names
 from fcnseg.losses import REDUCTIONS
 from fcnseg.optim import TRAINED, schedule_factor
 from fcnseg.recipe import learning_rate
@@ -61,7 +61,8 @@ def check(config: TrainConfig, stage_missing: bool = False) -> None:
 def _check_choices(config: TrainConfig) -> None:
     for key, value, choices in (
         ("optimizer.name", config.optimizer.name, OPTIMIZERS),
-        ("logger.name", config.logger.name, LOGGERS),
+        *(("logger.name", name, LOGGERS) for name in names(config.logger)),
+        ("logger.artifact", config.logger.artifact, ARTIFACTS),
         ("trainer.precision", config.trainer.precision, PRECISIONS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
         ("trainer.on_nonfinite", config.trainer.on_nonfinite, ON_NONFINITE),

@@ -7,7 +7,6 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -15,25 +14,25 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fcnseg.checkpoints import BEST
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
 from fcnseg.guard import NonFiniteError
 from fcnseg.interruption import Stop, was_started
+from fcnseg.progress import device_name
 from fcnseg.recipe import departures, recipe_label
-from fcnseg.results import split_remarks
+from fcnseg.results import FOUR_SCORES, split_remarks
 from fcnseg.secrets import check_secrets, masked
 from fcnseg.task import SegmentationTask
-
-FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "mean IU", "fw_iu": "f.w. IU"}
-"""Fields of results.json and the paper's names for them."""
+from fcnseg.tracking import wandb_service
+from fcnseg.tracking.tracker import trackers
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def reported(folder: Path, config: Any = None) -> Iterator[None]:
         traceback.print_exc()
         _leave(1)
     finally:
-        _close_wandb(failed=sys.exc_info()[0] is not None)
+        wandb_service.close(_status())
 
 
 def names_folder() -> bool:
@@ -92,17 +91,19 @@ def _is_one_of_several() -> bool:
 def _leave(status: int) -> NoReturn:
     """Ends the process, at once where others run beside it: one that waits for them in vain would hang."""
     if _is_one_of_several():
-        _close_wandb(failed=True)
+        wandb_service.close(status)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
 
-def _close_wandb(failed: bool) -> None:
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and getattr(wandb, "run", None) is not None:
-        wandb.finish(exit_code=int(failed))
+def _status() -> int:
+    """Returns the exit status of the process if what is under way ends it."""
+    error = sys.exc_info()[1]
+    if error is None:
+        return 0
+    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
 
 
 def quiet_lightning() -> None:
@@ -118,15 +119,10 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.* is deprecated")
 
 
-class ProgressBar(RichProgressBar):
-    """Lightning's rich bar, over all batches that the training has still to see."""
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return "training"
-
-
-def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path, start: int = 0) -> None:
-    """Says what is trained on what, by which recipe, where, and from which step on."""
+def announce(
+    config: TrainConfig, data: SegmentationData, task: SegmentationTask, folder: Path, trainer: Trainer, start: int = 0
+) -> None:
+    """Says what is trained on what, by which recipe, on which device, where, and from which step on."""
     description = task.model.describe()
     images = f"{len(data.train.source) if data.train else 0} training and {len(data.val.source)} validation images"
     changed = departures(config)
@@ -141,34 +137,13 @@ def announce(config: TrainConfig, data: SegmentationData, task: SegmentationTask
     console.print(
         f"recipe {recipe_label(config)}: {config.trainer.max_steps} steps; changed: {', '.join(changed) or 'nothing'}"
     )
-    console.print(f"run folder {folder}" + (f", continued from step {start}" if start else ""))
-
-
-class Announcer(Callback):
-    """Prints one line a validation, so that logs without a terminal tell the story too."""
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the scores of the validation that just ended."""
-        if not trainer.is_global_zero or not isinstance(pl_module, SegmentationTask):
-            return
-        last = pl_module.validations[-1]
-        scores = ", ".join(f"{label} {100 * getattr(last.scores, key):.1f}" for key, label in FOUR_SCORES.items())
-        progress = getattr(trainer.progress_bar_callback, "progress", None)
-        write = partial(progress.console.print, soft_wrap=True) if progress else partial(print, flush=True)
-        step = f"step {last.step}: " if trainer.state.fn == "fit" else ""
-        write(f"{step}{scores}, loss {last.loss:.4g}")
-
-
-def callbacks(progress: bool) -> list[Callback]:
-    """Returns what shows a run's progress."""
-    return [Announcer(), ProgressBar()] if progress else [Announcer()]
-
-
-def warn(text: str) -> None:
-    """Prints something that the user should know, and that does not stop the run."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(
-        "[bold yellow]warning:[/]", escape(masked(text, os.environ))
+    processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    curves = ["metrics.csv", *(tracker.label for tracker in trackers(trainer.loggers))]
+    console.print(
+        f"device {device_name(trainer.strategy.root_device)}{processes}, precision {trainer.precision}; curves go to "
+        f"{' and '.join(curves)}"
     )
+    console.print(f"run folder {folder}" + (f", continued from step {start}" if start else ""))
 
 
 def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:
@@ -192,6 +167,15 @@ def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None =
     console = Console(soft_wrap=True, highlight=False)
     console.print(score_table(content, weights))
     console.print(f"run folder    {folder}")
-    if picture is not None:
-        console.print(f"predictions   {picture}")
-        console.print(f"evaluate it   python -m fcnseg.evaluate checkpoint={folder}")
+    if picture is None:
+        return
+    best = folder / "checkpoints" / BEST
+    console.print(f"best weights  {best} (step {content['best']['steps']})")
+    console.print(f"predictions   {picture}")
+    console.print(f"evaluate it   python -m fcnseg.evaluate checkpoint={folder}")
+    console.print(f"the best      python -m fcnseg.evaluate checkpoint={best}")
+    console.print(f"predict       python -m fcnseg.predict checkpoint={folder} input=IMAGES output=FOLDER")
+    if (folder / "tensorboard").is_dir():
+        console.print(f"look at it    tensorboard --logdir {folder}")
+    for record in sorted((folder / "wandb").glob("offline-run-*")):
+        console.print(f"send to W&B   wandb sync --append {record}")

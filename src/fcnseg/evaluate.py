@@ -60,7 +60,8 @@ def evaluate(checkpoint: str, data: dict[str, Any], trainer: Any, folder: "Path"
     from pathlib import Path
 
     from fcnseg import build
-    from fcnseg.console import callbacks, quiet_lightning, show_scores
+    from fcnseg.console import quiet_lightning, show_scores
+    from fcnseg.progress import callbacks
     from fcnseg.results import identity, provenance, validation_fields, write_json
     from fcnseg.weights.stages import read_stage
 
@@ -127,8 +128,8 @@ def restored(config: TrainConfig, stage: "Stage", source: "Source") -> "Segmenta
     Raises:
         ValueError: the weights do not fit, or the net has fewer classes than the data.
     """
-    from fcnseg.console import warn
     from fcnseg.losses import PixelCrossEntropy
+    from fcnseg.notice import warn
     from fcnseg.restoration import trained_net
     from fcnseg.task import SegmentationTask
 

@@ -1,34 +1,107 @@
 """Where curves go: metrics.csv always, and what was asked for beside it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 
-from fcnseg.config import LoggerConfig
+from fcnseg.config import LoggerConfig, TrainConfig
+from fcnseg.data.datamodule import SegmentationData
 from fcnseg.journal import Journal, Times
 from fcnseg.resumption import Checkpoints
+from fcnseg.revision import code_changes
+from fcnseg.task import SegmentationTask
+from fcnseg.tracking.gallery import Gallery, legend
+from fcnseg.tracking.monitor import Monitor, Stopwatch
+from fcnseg.tracking.tensorboard_tracker import TensorboardTracker
+from fcnseg.tracking.tracker import PICTURES, Ending, Tracker, trackers
+from fcnseg.tracking.wandb_tracker import WandbTracker
+from fcnseg.visualize import predicted
 
-LOGGERS = ("csv", "wandb")
-"""What logger.name may say."""
+LOGGERS = ("csv", "wandb", "tensorboard")
+"""What logger.name may say, one of them or a list."""
+
+ARTIFACTS = ("last", "best", None)
+"""What logger.artifact may say."""
 
 
-def build_loggers(chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints) -> list[Logger]:
+def names(chosen: LoggerConfig) -> list[Any]:
+    """Returns logger.name as a list."""
+    return list(chosen.name) if isinstance(chosen.name, list | tuple) else [chosen.name]
+
+
+def build_loggers(
+    chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints, labels: Mapping[str, Any] | None = None
+) -> list[Logger]:
     """Builds metrics.csv with its times, and what was asked for beside them.
 
     Args:
         chosen: the configuration.
         folder: the run folder.
-        checkpoints: knows the run's time, and the checkpoint that it goes on from; its W&B run is continued.
+        checkpoints: knows the run's time.
+        labels: job_type and tags of a run for which the configuration says none.
     """
     loggers: list[Logger] = [Journal(folder / "metrics.csv"), Times(folder / "times.csv", checkpoints.seconds)]
-    if chosen.name == "wandb":
-        loggers.append(_wandb(chosen, folder, checkpoints.earlier))
-    return loggers
+    watched = [name for name in dict.fromkeys(names(chosen)) if name != "csv"]
+    return [*loggers, *(_tracker(name, chosen, folder, labels or {}) for name in watched)]
 
 
-def _wandb(chosen: LoggerConfig, folder: Path, earlier: dict[str, Any] | None) -> WandbLogger:
-    version = earlier["progress"]["versions"].get(WandbLogger.__name__) if earlier else None
-    more: dict[str, Any] = {"version": version, "resume": "allow"} if version else {}
-    more |= {"group": chosen.group, "job_type": chosen.job_type, "tags": list(chosen.tags)}
-    return WandbLogger(folder.name, folder, project=chosen.project, offline=chosen.offline, **more)
+def _tracker(name: str, chosen: LoggerConfig, folder: Path, labels: Mapping[str, Any]) -> Tracker:
+    if name == "tensorboard":
+        return TensorboardTracker(folder)
+    return WandbTracker(
+        folder,
+        project=chosen.project,
+        offline=chosen.offline,
+        group=chosen.group,
+        job_type=chosen.job_type or labels.get("job_type"),
+        tags=chosen.tags or labels.get("tags", ()),
+        artifact=chosen.artifact,
+    )
+
+
+def watchers(loggers: Sequence[Logger], stopwatch: Stopwatch) -> list[Callback]:
+    """Returns the callbacks that tell trackers more than Lightning does; none where nobody looks."""
+    return [Monitor(stopwatch), Gallery()] if trackers(loggers) else []
+
+
+def start_trackers(loggers: Sequence[Logger], config: TrainConfig, origin: Mapping[str, Any]) -> None:
+    """Tells the trackers what is trained, and where it comes from.
+
+    Args:
+        loggers: the run's.
+        config: resolved.
+        origin: what results.json says of where the run comes from; what the configuration names too stays its own.
+    """
+    if not (found := trackers(loggers)):
+        return
+    facts = {**origin, **asdict(config)}
+    changes = code_changes()
+    for tracker in found:
+        tracker.start(facts, changes)
+
+
+def end_trackers(
+    loggers: Sequence[Logger], content: Mapping[str, Any], task: SegmentationTask, data: SegmentationData, folder: Path
+) -> None:
+    """Tells the trackers how a run ended.
+
+    Args:
+        loggers: the run's.
+        content: of results.json.
+        task: with the last weights.
+        data: whose validation images are shown.
+        folder: the run's.
+    """
+    if not (found := trackers(loggers)):
+        return
+
+    def tell() -> None:
+        ending = Ending(content, predicted(task.model, data.val, PICTURES), legend(data), folder)
+        for tracker in found:
+            tracker.end(ending)
+
+    found[0].attempt(tell)

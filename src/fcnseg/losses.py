@@ -30,10 +30,12 @@ class Loss(NamedTuple):
         total: scalar, sum of the weighted pixel losses; what is differentiated.
         weight: scalar float64 without gradient: 1 for "sum", valid pixels that are kept (with weights of classes the
             sum of their weights) for "mean", images for "image_mean".
+        pixels: scalar without gradient: valid pixels that are kept, or the sum of their weights.
     """
 
     total: Tensor
     weight: Tensor
+    pixels: Tensor
 
 
 class PixelCrossEntropy(nn.Module):
@@ -105,7 +107,7 @@ class PixelCrossEntropy(nn.Module):
             logits = upsample(Features(tensor, scores.grid), size, *place)
             return self._total(logits, targets[:, rows[0] : rows[1]], divisors)
 
-        return Loss(_summed(band, scores.tensor, cuts), self._weight(counts))
+        return Loss(_summed(band, scores.tensor, cuts), self._weight(counts), counts.sum())
 
     def _sampled(self, scores: Features, targets: Targets, chances: Tensor | None) -> Targets:
         """Makes void what was not drawn."""

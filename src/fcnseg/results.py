@@ -21,6 +21,9 @@ from fcnseg.task import Validation
 SCHEMA_VERSION = 1
 """Raised when a field of results.json changes its meaning."""
 
+FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "mean IU", "fw_iu": "f.w. IU"}
+"""Fields of results.json and the paper's names for them."""
+
 NOT_HASHED = {
     "backbone": {"padding_mode", "checkpointing"},
     "recipe": {"source", "lr", "steps"},

@@ -174,7 +174,6 @@ class Checkpoints(Callback):
         assert isinstance(pl_module, SegmentationTask)
         checkpoint["progress"] = {
             "entries": next((logger.entries for logger in trainer.loggers if isinstance(logger, Journal)), 0),
-            "versions": {type(logger).__name__: logger.version for logger in trainer.loggers},
             "validation_due": self._due,
             "elapsed_s": self.seconds(),
             "identity": self.identity,

@@ -1,8 +1,14 @@
 """Which state of the source this is."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from fcnseg.secrets import masked
+
+LARGEST_DIFF = 200_000
+"""Characters of a diff that are kept."""
 
 
 def code_version() -> dict[str, Any]:
@@ -13,9 +19,30 @@ def code_version() -> dict[str, Any]:
     return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": bool(_git(here.parent, "status", "--porcelain"))}
 
 
+def code_changes(largest: int = LARGEST_DIFF) -> str | None:
+    """Returns how the source's repository differs from its commit, without the values of secret variables.
+
+    Args:
+        largest: characters; the rest is left out.
+
+    Returns:
+        What ``git diff`` says, files that git does not track left out; None where nothing has changed.
+    """
+    here = Path(__file__).resolve()
+    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    root = _git(here.parent, "rev-parse", "--show-toplevel")
+    said = _git(Path(root or here.parent), "diff", "HEAD", "--no-color", "--no-ext-diff")
+    if not said:
+        return None
+    text = masked(said, os.environ)
+    return text if len(text) <= largest else f"{text[:largest]}\n... cut off after {largest} characters\n"
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        options = {"capture_output": True, "text": True, "errors": "replace", "timeout": 10, "check": True}
+        done = subprocess.run(["git", *arguments], cwd=folder, **options)  # type: ignore[call-overload]
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return str(done.stdout).strip()

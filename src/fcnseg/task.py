@@ -1,6 +1,6 @@
 """The LightningModule: connects net, loss, metric and optimiser, and holds no rule of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class SegmentationTask(LightningModule):
         self.guard = guard or Guard()
         self.training_scores = torch.compile(model.scores, dynamic=False) if compiled else model.scores
         self.confusion = ConfusionMatrix(model.num_classes, loss.void)
-        self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
+        self.train_loss, self.val_loss, self.pixel_loss = MeanLoss(), MeanLoss(), MeanLoss()
         self.validations: list[Validation] = []
         self._step_weight: Tensor | None = None
         self._gradient_norm = torch.zeros(())
@@ -102,7 +102,9 @@ class SegmentationTask(LightningModule):
         scores = self.training_scores(images, batch.sizes if self.padded else None)
         loss = self.loss(scores, self.model.upsample, batch.targets, batch.chances)
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
-        self.train_loss.update(*self.guard.saw(loss.total, loss.weight, batch.names))
+        counted, weight = self.guard.saw(loss.total, loss.weight, batch.names)
+        self.train_loss.update(counted, weight)
+        self.pixel_loss.update(counted, loss.pixels.where(weight > 0, 0))
         total: Tensor = loss.total
         return total
 
@@ -139,7 +141,10 @@ class SegmentationTask(LightningModule):
             self.guard.raise_if_bad(self.trainer)
             self._log_if_finite("train/loss", self.train_loss.compute(), prog_bar=True)
             self._log_if_finite("train/grad_norm", self._gradient_norm)
+            if self.loss.reduction == "sum":  # a mean is one already
+                self._log_if_finite("train/loss_per_pixel", self.pixel_loss.compute())
             self.train_loss.reset()
+            self.pixel_loss.reset()
             self._logged_step = step
         if finished:
             self.trainer.should_stop = True
@@ -167,8 +172,13 @@ class SegmentationTask(LightningModule):
         self.log("val/mean_iu", scores.mean_iu, prog_bar=True)
         self.log("val/pixel_acc", scores.pixel_acc, prog_bar=True)
         self.log_dict({"val/mean_acc": scores.mean_acc, "val/fw_iu": scores.fw_iu, "val/loss": loss})
+        self.log_dict({f"val/iu/{name}": iu for name, iu in self._named(scores.per_class_iu) if np.isfinite(iu)})
         self.confusion.reset()
         self.val_loss.reset()
+
+    def _named(self, per_class: Sequence[float]) -> Iterator[tuple[str, float]]:
+        names = self.record.get("classes", [])
+        return zip([*names, *map(str, range(len(names), len(per_class)))], per_class, strict=True)
 
     @property
     def best(self) -> Validation:
@@ -197,13 +207,13 @@ class SegmentationTask(LightningModule):
 
         All processes call this together: each has added up a loss of its own since the last entry.
         """
-        losses = self.all_gather(torch.stack([self.train_loss.total, self.train_loss.weight]))
+        losses = self.all_gather(torch.stack([self.train_loss.total, self.train_loss.weight, self.pixel_loss.weight]))
         kept = self.validations[-1:]
         if kept and self.best is not kept[0]:
             kept = [self.best, *kept]
         return {
             "validations": [vars(found) | {"scores": tuple(found.scores)} for found in kept],
-            "losses": torch.as_tensor(losses).reshape(-1, 2).cpu(),
+            "losses": torch.as_tensor(losses).reshape(-1, 3).cpu(),
             "logged_step": self._logged_step,
             "skipped": self.guard.skipped,
         }
@@ -214,6 +224,10 @@ class SegmentationTask(LightningModule):
         self.validations = [Validation(**(each | {"scores": Scores(*each["scores"])})) for each in plain]
         losses: Tensor = progress["losses"]
         if self.trainer.world_size != len(losses):  # other devices than before: the sum is the same, but for rounding
-            losses = torch.cat([losses.sum(0, keepdim=True), torch.zeros(self.trainer.world_size - 1, 2).double()])
-        self.train_loss.total, self.train_loss.weight = losses[rank].to(self.device).unbind()
+            losses = torch.cat(
+                [losses.sum(0, keepdim=True), torch.zeros(self.trainer.world_size - 1, losses.shape[1]).double()]
+            )
+        self.train_loss.total, self.train_loss.weight, *pixels = losses[rank].to(self.device).unbind()
+        self.pixel_loss.total = self.train_loss.total.clone()
+        self.pixel_loss.weight = pixels[0] if pixels else self.pixel_loss.weight  # older checkpoints count none
         self._logged_step, self.guard.skipped = progress["logged_step"], progress["skipped"]

@@ -59,9 +59,10 @@ def train(config: TrainConfig, folder: "Path") -> dict[str, Any]:
     from dataclasses import asdict
 
     from fcnseg.consistency import check, check_files
-    from fcnseg.console import quiet_lightning, warn
+    from fcnseg.console import quiet_lightning
     from fcnseg.interruption import Interruption
     from fcnseg.lineage import from_stage
+    from fcnseg.notice import warn
     from fcnseg.runfolder import claimed
     from fcnseg.secrets import check_secrets
 
@@ -90,8 +91,10 @@ def fit(
 
     from fcnseg import build
     from fcnseg.consistency import check_processes
-    from fcnseg.console import announce, callbacks
+    from fcnseg.console import announce
     from fcnseg.lineage import ancestors
+    from fcnseg.loggers import end_trackers, start_trackers
+    from fcnseg.progress import callbacks
     from fcnseg.results import identity, provenance
     from fcnseg.runfolder import check_identity, write_config
     from fcnseg.trouble import Witness, explained
@@ -107,8 +110,9 @@ def fit(
     origin["lineage"] = ancestors(config.init_from)
     checkpoints.identity = check_identity(earlier, {"data_fingerprint": origin["data_fingerprint"]}, folder)
     if trainer.is_global_zero:
-        announce(config, data, task, folder, earlier["global_step"] if earlier else 0)
+        announce(config, data, task, folder, trainer, earlier["global_step"] if earlier else 0)
         write_config(folder, config)
+        start_trackers(trainer.loggers, config, origin)
     with explained(folder, config, trainer, witness, checkpoints):
         trainer.fit(task, data)
     if not trainer.is_global_zero:
@@ -116,6 +120,7 @@ def fit(
     content = origin | results(task, data.val.source.classes)
     content |= {"skipped_steps": task.guard.skipped, "seconds": round(checkpoints.seconds(), 1)}
     finish(content, task, data, folder)
+    end_trackers(trainer.loggers, content, task, data, folder)
     return content
 
 

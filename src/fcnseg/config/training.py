@@ -128,8 +128,8 @@ class EvaluationTrainerConfig:
 class LoggerConfig:
     """Where curves go, besides metrics.csv, which is always written."""
 
-    name: str = "csv"
-    """csv, or wandb."""
+    name: Any = "csv"
+    """csv, wandb, tensorboard, or several of them: [wandb,tensorboard]."""
     project: str = "fcnseg"
     """W&B project."""
     offline: bool = False
@@ -139,7 +139,9 @@ class LoggerConfig:
     job_type: str | None = None
     """What the run is among them; a sweep sets the row."""
     tags: list[str] = field(default_factory=list)
-    """Words to search for; a sweep sets table, net and recipe."""
+    """Words to search for; none are table, net and recipe, as a sweep sets them."""
+    artifact: str | None = "last"
+    """The checkpoint that W&B is given at the end: last, best, or null for neither."""
 
 
 @dataclass
