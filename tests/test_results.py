@@ -37,7 +37,7 @@ UNHASHED = {
 }
 UNHASHED |= {"trainer.save_steps", "trainer.save_minutes", "trainer.on_nonfinite"}
 UNHASHED |= {"trainer.log_every", "logger.name", "logger.project", "logger.offline"}
-UNHASHED |= {"logger.group", "logger.job_type", "logger.tags", "small"}
+UNHASHED |= {"logger.group", "logger.job_type", "logger.tags", "logger.artifact", "small"}
 UNHASHED |= {"backbone.padding_mode", "backbone.checkpointing", "recipe.source"}
 BY_NAME = {"backbone.weights"}
 

@@ -99,7 +99,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeyp
     assert unequal(outcome(tmp_path), whole) == []
 
 
-@pytest.mark.parametrize("number", [7, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [7, 6])
 def test_sampling_and_balance_go_on_to_the_same_bits_and_are_not_counted_again(tmp_path, monkeypatch, whole, number):
     balanced = (*RUN, "loss.keep=0.5", "loss.class_weights=balanced", "loss.balance_sampling=true")
     trained(tmp_path / "whole", *balanced)

@@ -206,7 +206,18 @@ def test_accumulated_batches_are_one_step_of_a_large_batch(tmp_path):
 
 
 def test_a_sweep_leaves_a_folder_a_job(tmp_path, capsys):
-    assert main("train", "-m", *SMALL, "trainer.max_steps=1", "seed=3,4", f"hydra.sweep.dir={tmp_path}") == 0
+    assert (
+        main(
+            "train",
+            "-m",
+            *SMALL,
+            "trainer.max_steps=1",
+            "seed=3,4",
+            "hydra.launcher.n_jobs=2",
+            f"hydra.sweep.dir={tmp_path}",
+        )
+        == 0
+    )
     found = {path.parent: json.loads(path.read_text())["seed"] for path in tmp_path.rglob("results.json")}
     assert sorted(found.values()) == [3, 4]
     assert len(found) == 2

@@ -92,6 +92,7 @@ def test_what_stands_for_nothing_is_refused(overrides, message):
 # ---- the experiments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_of_every_table_has_a_small_form(name):
     whole = compose(name, overrides=["scale=small"])

@@ -74,7 +74,7 @@ def test_a_sweep_that_cannot_be_is_one_line(tmp_path, capsys, overrides, message
     assert said(capsys.readouterr().err).startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize("name", ["t2_skips", "pami_heavy"])
+@pytest.mark.parametrize("name", ["t2_skips", pytest.param("pami_heavy", marks=pytest.mark.slow)])
 def test_stages_wait_for_each_other_and_rows_have_their_own_folders(tmp_path, capsys, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "200")
     tree = (f"data.root={tmp_path}", f"data.sbd_root={tmp_path}", "backbone.weights=none", "hydra.launcher.gpus=0")

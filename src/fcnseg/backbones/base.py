@@ -27,7 +27,7 @@ from fcnseg.backbones.layers import (
     sections,
     up_to,
 )
-from fcnseg.backbones.plan import Plan, plans
+from fcnseg.backbones.plan import Plan, inside, plans
 from fcnseg.backbones.window import Borders, run
 from fcnseg.geometry import IMAGE, Grid
 from fcnseg.shapes import Features, Images
@@ -297,10 +297,3 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-
-
-def inside(sizes: Tensor, height: int, width: int) -> Tensor:
-    """Returns [n, height, width] booleans, true on the pixels within each image's own size."""
-    rows = torch.arange(height, device=sizes.device) < sizes[:, :1]
-    columns = torch.arange(width, device=sizes.device) < sizes[:, 1:]
-    return rows[:, :, None] & columns[:, None, :]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
 
+import torch
+from torch import Tensor
+
 from fcnseg.backbones.layers import BatchNorm, Conv, Layer, LocalResponseNorm, MaxPool, Tap, cells_after
 from fcnseg.geometry import IMAGE
 
@@ -183,3 +186,10 @@ def _followed(layers: Sequence[Layer], first: Span) -> list[Span]:
     for layer in layers:
         spans.append(spans[-1].after(layer) if isinstance(layer, Conv | MaxPool) else spans[-1])
     return spans
+
+
+def inside(sizes: Tensor, height: int, width: int) -> Tensor:
+    """Returns [n, height, width] booleans, true on the pixels within each image's own size."""
+    rows = torch.arange(height, device=sizes.device) < sizes[:, :1]
+    columns = torch.arange(width, device=sizes.device) < sizes[:, 1:]
+    return rows[:, :, None] & columns[:, None, :]

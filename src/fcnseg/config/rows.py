@@ -36,7 +36,7 @@ def with_row(config: Any, overrides: Sequence[str], recompose: Callable[[list[st
     Raises:
         ValueError: an unknown row or scale, or one whose overrides do not compose.
     """
-    if not (meant := stands_for(config, overrides)):
+    if "row" not in config or not (meant := stands_for(config, overrides)):  # another command's has none
         return config
     try:
         return recompose([*meant, *overrides])

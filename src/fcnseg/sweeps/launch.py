@@ -46,6 +46,8 @@ def launch(
     """
     console, errors = Console(highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
     try:
+        if str(hydra.job.name) != "train":
+            raise ValueError("this is a configuration of another command: run it with python -m fcnseg.train")
         jobs, backend = planned(swept, compose, first), make_backend()
     except (ValueError, OSError) as error:
         errors.print("[bold red]error:[/]", escape(masked(str(error), os.environ)))
