@@ -26,7 +26,10 @@ STAGES = (
     ),
     *("model=fcn32s,fcn16s,fcn8s", "seed=0,1", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"),
 )
-GLOO = ("data.train_count=8", "trainer.devices=2", "data.batch_size=4", "optimizer.lr=1e-3,2e-3,4e-3")
+GLOO = (
+    *("data.train_count=8", "trainer.devices=2", "data.batch_size=4"),
+    *("optimizer.lr=1e-3,2e-3,4e-3", "optimizer.schedule=fixed", "optimizer.warmup=0"),
+)
 
 
 def results(folder):
