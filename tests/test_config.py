@@ -64,6 +64,7 @@ def test_every_primary_composes_into_a_schema(name):
         assert isinstance(resolved(name), schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS or ["train"])
 def test_every_row_of_every_experiment_composes(name):
     experiment = resolved(name).experiment

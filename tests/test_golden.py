@@ -123,6 +123,7 @@ def test_logits_of_alexnet_are_those_of_the_authors_definition(assets, golden_bl
     check_golden(assets / f"synthetic_{ALEXNET}_seed1_41x53.npz", net, lambda seed: golden_blobs(net, seed))
 
 
+@pytest.mark.slow
 def test_logits_of_alexnet_through_a_caffemodel(assets, golden_blobs, tmp_path):
     net = golden_net(ALEXNET, CaffeNet())
     check_golden(

@@ -293,6 +293,7 @@ def test_keeping_every_patch_is_the_plain_loss_to_the_bit(reduction, batch):
         assert torch.equal(found.weight, plain.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.5, pytest.param(0.25, marks=pytest.mark.slow)])
 def test_over_many_draws_sampling_is_the_plain_loss(keep):
     """Of 2000 draws: totals by the probability are the plain sum, weights by it the plain number of pixels."""

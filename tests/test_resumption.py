@@ -144,6 +144,7 @@ def test_a_run_that_is_asked_to_end_saves_at_the_next_step(
 # ---- between validations
 
 
+@pytest.mark.slow
 def test_checkpoints_come_by_steps_and_by_minutes_too(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(Checkpoints, "_write", lambda self, trainer: written.append(trainer.global_step))
@@ -158,6 +159,7 @@ def test_checkpoints_come_by_steps_and_by_minutes_too(tmp_path, monkeypatch):
 # ---- something else fails
 
 
+@pytest.mark.slow
 def test_what_was_computed_before_a_read_error_is_not_lost(tmp_path, monkeypatch, whole):
     from fcnseg.data.shapes import Shapes
 

@@ -205,6 +205,7 @@ def test_accumulated_batches_are_one_step_of_a_large_batch(tmp_path):
         torch.testing.assert_close(three[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_folder_a_job(tmp_path, capsys):
     assert (
         main(

@@ -7,6 +7,7 @@ from fcnseg.benchmarks.convolutionalization import measure, ways
 from fcnseg.classifier import Classifier
 
 
+@pytest.mark.slow
 def test_four_ways_are_timed(monkeypatch, narrow):
     monkeypatch.setattr(
         "fcnseg.benchmarks.convolutionalization.create_classifier", lambda name: Classifier(narrow(name)(0))

@@ -21,6 +21,7 @@ def test_every_way_has_its_row_in_every_phase(peers, narrow_vgg, monkeypatch):
     assert set(found["peaks GFLOP/s"]) == {"fp32", "bf16"}
 
 
+@pytest.mark.slow
 def test_one_that_fails_says_so_and_the_others_go_on(narrow_vgg, monkeypatch):
     def broken(run):
         raise RuntimeError("no compiler here\nand much more")

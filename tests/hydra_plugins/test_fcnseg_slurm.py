@@ -41,6 +41,7 @@ def test_a_sweep_is_submitted_with_what_the_command_line_says(fake, tmp_path, ca
     assert "launcher" not in text.partition("srun")[2].partition("&\n")[0]
 
 
+@pytest.mark.slow
 def test_a_file_of_one_s_own_holds_the_options(fake, tmp_path):
     (tmp_path / "mine" / "hydra" / "launcher").mkdir(parents=True)
     text = "defaults: [slurm]\naccount: lab\nwait: false\n"
@@ -55,6 +56,7 @@ def test_a_wrong_wish_is_refused_before_anything_is_submitted(fake, capsys):
     assert fake.calls() == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_submits_nothing(fake, capsys):
     assert sweep("hydra.launcher.dry_run=true") == 0
     assert "seed=1" in capsys.readouterr().out

@@ -64,6 +64,7 @@ def test_the_run_says_what_it_was(folder):
     assert "| mean IU |" in table.tensor_proto.string_val[0].decode()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_without_a_step_twice(tmp_path, monkeypatch):
     class KilledError(BaseException):
         pass

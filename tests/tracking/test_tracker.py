@@ -34,6 +34,7 @@ class Full(Tracker):
         self._log("end", None)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_to_the_same_bits_and_says_once_what_is_missing(tmp_path, monkeypatch, capsys):
     trained(tmp_path / "plain", *SMALL)
     capsys.readouterr()
