@@ -21,6 +21,12 @@ def test_a_pass_through_large_maps_is_worth_it(calls):
     assert calls == [0]
 
 
+def test_a_pass_without_gradients_is_not(calls):
+    with torch.inference_mode():
+        trim_before(torch.zeros(1, 3, 300, 300))
+    assert calls == []
+
+
 @pytest.mark.parametrize("inputs", [torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 300, 300, device="meta")])
 def test_small_ones_and_other_devices_are_not(inputs, calls):
     trim_before(inputs)

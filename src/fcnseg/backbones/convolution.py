@@ -18,7 +18,7 @@ NARROW = (
 )
 """Whether this processor lacks AVX-512. Asking for NNPACK also makes it ready: without that, its operator fails."""
 
-BAND_BYTES = 2**22
+BAND_BYTES = 2**23
 """Memory of the rows that are transformed at a time, at least."""
 
 BAND_WEIGHTS = 4
