@@ -7,9 +7,10 @@ from dataclasses import asdict
 import pytest
 
 from fcnseg import lineage
-from fcnseg.lineage import ancestors, coarser_stride, find_stage, fingerprints, from_stage
+from fcnseg.build import build_data
+from fcnseg.lineage import ancestors, coarser_stride, find_stage, from_stage
 from fcnseg.recipe import departures
-from fcnseg.results import config_hash, stage_hash
+from fcnseg.results import config_hash, fingerprints, stage_hash
 from runs import composed
 
 STAGED = ("recipe.staged=true", "backbone=squeezenet", "data.train_count=6", "data.val_count=2")
@@ -24,7 +25,7 @@ def finished(folder, config, **changes):
     content = {
         "stage_hash": stage_hash(asdict(config)),
         "output_stride": config.model.output_stride,
-        "data_fingerprint": fingerprints(config),
+        "data_fingerprint": fingerprints(build_data(config)),
         "model": config.model.name,
         "row": config.row,
         "seed": config.seed,

@@ -10,9 +10,11 @@ from fcnseg.tracking.monitor import Stopwatch
 from fcnseg.tracking.tensorboard_tracker import TensorboardTracker
 from fcnseg.tracking.wandb_tracker import WandbTracker
 
+PLACE = {"group": None, "job_type": None, "tags": []}
+
 
 def test_metrics_are_always_written(tmp_path):
-    loggers = build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path))
+    loggers = build_loggers(LoggerConfig(), tmp_path, Checkpoints(tmp_path), PLACE)
     entries, times = loggers
     assert isinstance(entries, Journal)
     assert isinstance(times, Times)
@@ -30,15 +32,12 @@ def test_metrics_are_always_written(tmp_path):
     ],
 )
 def test_trackers_stand_beside(tmp_path, name, kinds):
-    loggers = build_loggers(LoggerConfig(name=name), tmp_path, Checkpoints(tmp_path))
+    loggers = build_loggers(LoggerConfig(name=name), tmp_path, Checkpoints(tmp_path), PLACE)
     assert [type(logger) for logger in loggers] == [Journal, Times, *kinds]
     assert len(watchers(loggers, Stopwatch())) == 2
 
 
 def test_wandb_learns_what_belongs_together(tmp_path):
-    chosen = LoggerConfig(name="wandb", offline=True, group="t2", job_type="16s", tags=["a", "b" * 70])
-    labels = {"job_type": "other", "tags": ["other"]}
-    *_, tracker = build_loggers(chosen, tmp_path, Checkpoints(tmp_path), labels)
-    assert tracker.place == {"group": "t2", "job_type": "16s", "tags": ["a", "b" * 64]}
-    *_, tracker = build_loggers(LoggerConfig(name="wandb"), tmp_path, Checkpoints(tmp_path), labels)
-    assert tracker.place == {"group": None, "job_type": "other", "tags": ["other"]}
+    place = {"group": "t2", "job_type": "16s", "tags": ["a", "b" * 70]}
+    *_, tracker = build_loggers(LoggerConfig(name="wandb"), tmp_path, Checkpoints(tmp_path), place)
+    assert tracker.place == place | {"tags": ["a", "b" * 64]}

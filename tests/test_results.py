@@ -14,6 +14,7 @@ from fcnseg.metrics import ConfusionMatrix
 from fcnseg.results import (
     config_hash,
     identity,
+    labels,
     provenance,
     score_fields,
     validation_fields,
@@ -159,9 +160,15 @@ def test_the_identity_of_a_run():
     expected = {"recipe": "pami_heavy+modified", "departures": ["data.flip"], "experiment": None, "row": "b", "seed": 5}
     expected |= {"model": "fcn8s", "backbone": "squeezenet", "output_stride": 8, "data": "shapes"}
     expected |= {"weights_from": "imagenet", "schema_version": 1, "scale": "full"}
-    expected |= {"group": None, "job_type": None, "tags": []}
+    expected |= {"group": None, "job_type": "b", "tags": ["fcn8s", "squeezenet", "pami_heavy"]}
     assert {key: fields[key] for key in expected} == expected
     assert set(fields) - set(expected) == {"config_hash", "stage_hash", "commit", "dirty"}
+
+
+def test_what_a_run_is_among_many():
+    chosen = composed("logger.group=g", "logger.job_type=t", "logger.tags=[x]", "row=b")
+    assert labels(chosen) == {"group": "g", "job_type": "t", "tags": ["x"]}
+    assert labels(composed())["job_type"] == "fcn8s_squeezenet"
 
 
 def test_a_split_that_lacks_images_says_how_many(tmp_path):

@@ -13,16 +13,22 @@ def git(folder, *arguments):
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
 
 
-def test_the_commit_and_changes_to_the_source_are_recorded(tmp_path, monkeypatch):
-    source = tmp_path / "src"
-    source.mkdir()
-    (source / "revision.py").write_text("1")
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """The source in a repository, committed."""
+    path = tmp_path / "src" / "revision.py"
+    path.parent.mkdir()
+    path.write_text("1")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--no-verify", "-m", "first")
-    monkeypatch.setattr(revision, "__file__", str(source / "revision.py"))
+    monkeypatch.setattr(revision, "__file__", str(path))
+    return path
+
+
+def test_the_commit_and_changes_to_the_source_are_recorded(source):
     clean = code_version()
-    (source / "revision.py").write_text("2")
+    source.write_text("2")
     assert re.fullmatch("[0-9a-f]{40}", clean["commit"])
     assert clean["dirty"] is False
     assert code_version() == clean | {"dirty": True}
@@ -42,18 +48,11 @@ def test_outside_a_repository_the_commit_is_null(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def changed(tmp_path, monkeypatch):
+def changed(source, monkeypatch):
     """A repository whose source has one change with a secret in it."""
-    source = tmp_path / "src"
-    source.mkdir()
-    (source / "revision.py").write_text("1")
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "--no-verify", "-m", "first")
-    monkeypatch.setattr(revision, "__file__", str(source / "revision.py"))
     monkeypatch.setenv("MY_TOKEN", "tell-nobody-of-this")
     assert code_changes() is None
-    (source / "revision.py").write_text("token = 'tell-nobody-of-this'")
+    source.write_text("token = 'tell-nobody-of-this'")
 
 
 @pytest.mark.usefixtures("changed")

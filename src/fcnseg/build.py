@@ -24,11 +24,12 @@ from fcnseg.data.leaks import separated
 from fcnseg.data.transforms import PAPER_SHIFT, Augmentation, transforms
 from fcnseg.fcn import FCN
 from fcnseg.guard import Guard
-from fcnseg.hardware import accelerator, is_compiled, precision
+from fcnseg.hardware import accelerator, is_compiled, precision, settled_precision
 from fcnseg.loggers import build_loggers, watchers
 from fcnseg.losses import PixelCrossEntropy
 from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
+from fcnseg.results import labels
 from fcnseg.resumption import Checkpoints
 from fcnseg.sources import open_source
 from fcnseg.task import SegmentationTask
@@ -254,13 +255,6 @@ def build_trainer(
     )
 
 
-def labels(config: TrainConfig) -> dict[str, Any]:
-    """Says what a run is, to services where many are: row, or net, and table, net and recipe."""
-    tags = [config.experiment.title, config.model.name, config.backbone.name, config.recipe.name]
-    kind = config.row or f"{config.model.name}_{config.backbone.name}"
-    return {"job_type": kind, "tags": [tag for tag in tags if tag]}
-
-
 def build_checkpoints(chosen: TrainerConfig, folder: Path, **known: Any) -> Checkpoints:
     """Says when a run writes checkpoints; what else is known goes to Checkpoints as it is."""
     return Checkpoints(folder, every_steps=chosen.save_steps, every_minutes=chosen.save_minutes, **known)
@@ -275,9 +269,7 @@ def build_evaluator(config: TrainConfig, callbacks: list[Callback]) -> Trainer:
 def _computation(chosen: TrainerConfig, callbacks: list[Callback]) -> dict[str, Any]:
     """Says what training and evaluation compute on and how, the same for both so that their scores are the same."""
     on = accelerator(chosen.accelerator)
-    arithmetic = precision(chosen.precision, on)
-    # In TF32, torch's default for convolutions on a GPU, 32-true would not mean float32.
-    torch.backends.cudnn.allow_tf32 = arithmetic != "32-true"
+    arithmetic = settled_precision(chosen.precision, on)
     return {
         "precision": arithmetic,
         "accelerator": on,

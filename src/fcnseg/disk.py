@@ -1,6 +1,7 @@
 """What a disk is asked for: room, files that are what they should be, and one process at a time."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 ALGORITHMS = ("sha256", "sha1", "md5")
@@ -112,6 +113,14 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object], shared: bool 
             unfinished.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns what a file holds; empty if it is not there, or is no JSON of an object."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text())
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def sync_folder(folder: Path) -> None:

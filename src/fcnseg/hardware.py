@@ -30,6 +30,20 @@ def precision(name: str, on: str) -> Any:
     return "bf16-mixed" if on == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
+def settled_precision(name: str, on: str) -> str:
+    """Resolves a precision, and has this process's convolutions keep to it.
+
+    In TF32, torch's default for convolutions on a GPU, 32-true would not mean float32.
+
+    Args:
+        name: what trainer.precision says.
+        on: the resolved accelerator.
+    """
+    arithmetic = str(precision(name, on))
+    torch.backends.cudnn.allow_tf32 = arithmetic != "32-true"
+    return arithmetic
+
+
 def is_compiled(chosen: bool | None, on: str, batching: str) -> bool:
     """Resolves null: the training's forward pass is compiled on a GPU, where crops have one size.
 

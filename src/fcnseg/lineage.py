@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 
 from fcnseg.build import bare_net, build_data
 from fcnseg.config import TrainConfig
+from fcnseg.disk import read_json
 from fcnseg.fcn import FCN
 from fcnseg.recipe import departures
-from fcnseg.results import STAGES_OWN, read_json, run_of, stage_hash
+from fcnseg.results import STAGES_OWN, fingerprints, run_of, stage_hash
 
 PLACES = ((Path("runs"), "*"), (Path("multirun"), "*/*/*"))
 """Where runs are looked for, besides the neighbours of the run's own folder: single ones, and the jobs of sweeps."""
@@ -79,7 +80,7 @@ def find_stage(config: TrainConfig, stride: int, places: Iterable[tuple[Path, st
         for path, each in _finished(place, pattern)
         if each.get("stage_hash") == wanted and each["output_stride"] == stride
     }
-    prints = fingerprints(config) if known else {}
+    prints = fingerprints(build_data(config)) if known else {}
     fitting = [(path, each) for path, each in known.values() if each["data_fingerprint"] == prints]
     alike = [(path, each) for path, each in fitting if own_departures(each["departures"]) == _own(config)]
     if fitting and len({each["config_hash"] for _, each in alike}) != 1:
@@ -96,17 +97,6 @@ def own_departures(keys: Iterable[str]) -> set[str]:
 
 def _own(config: TrainConfig) -> set[str]:
     return own_departures(departures(config))
-
-
-def fingerprints(config: TrainConfig) -> dict[str, str]:
-    """Returns the fingerprints of training and validation images as results.json has them.
-
-    Raises:
-        FileNotFoundError, ValueError: the data cannot be opened.
-    """
-    data = build_data(config)
-    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
-    return {name: source.fingerprint() for name, source in sources.items()}
 
 
 def _finished(place: Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -34,7 +34,7 @@ def names(chosen: LoggerConfig) -> list[Any]:
 
 
 def build_loggers(
-    chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints, labels: Mapping[str, Any] | None = None
+    chosen: LoggerConfig, folder: Path, checkpoints: Checkpoints, labels: Mapping[str, Any]
 ) -> list[Logger]:
     """Builds metrics.csv with its times, and what was asked for beside them.
 
@@ -42,11 +42,11 @@ def build_loggers(
         chosen: the configuration.
         folder: the run folder.
         checkpoints: knows the run's time.
-        labels: job_type and tags of a run for which the configuration says none.
+        labels: group, job_type and tags of the run.
     """
     loggers: list[Logger] = [Journal(folder / "metrics.csv"), Times(folder / "times.csv", checkpoints.seconds)]
     watched = [name for name in dict.fromkeys(names(chosen)) if name != "csv"]
-    return [*loggers, *(_tracker(name, chosen, folder, labels or {}) for name in watched)]
+    return [*loggers, *(_tracker(name, chosen, folder, labels) for name in watched)]
 
 
 def _tracker(name: str, chosen: LoggerConfig, folder: Path, labels: Mapping[str, Any]) -> Tracker:
@@ -56,10 +56,8 @@ def _tracker(name: str, chosen: LoggerConfig, folder: Path, labels: Mapping[str,
         folder,
         project=chosen.project,
         offline=chosen.offline,
-        group=chosen.group,
-        job_type=chosen.job_type or labels.get("job_type"),
-        tags=chosen.tags or labels.get("tags", ()),
         artifact=chosen.artifact,
+        **labels,
     )
 
 

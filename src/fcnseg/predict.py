@@ -131,7 +131,7 @@ def built(config: PredictConfig, stage: "Stage") -> "tuple[Predictor, TrainConfi
     """
     import torch
 
-    from fcnseg.hardware import ACCELERATORS, PRECISIONS, accelerator, precision
+    from fcnseg.hardware import ACCELERATORS, PRECISIONS, accelerator, settled_precision
     from fcnseg.prediction.predictor import Predictor, variants
     from fcnseg.prediction.tiling import Tiling, tiling
     from fcnseg.restoration import settings_of, trained_net
@@ -146,8 +146,7 @@ def built(config: PredictConfig, stage: "Stage") -> "tuple[Predictor, TrainConfi
     on = accelerator(config.accelerator)
     if on == "gpu" and not torch.cuda.is_available():
         raise ValueError("accelerator=gpu, but torch finds no CUDA GPU here: set accelerator=cpu")
-    arithmetic = precision(arithmetic, on)
-    torch.backends.cudnn.allow_tf32 = arithmetic != "32-true"  # as training and evaluation do
+    arithmetic = settled_precision(arithmetic, on)
     trainer = {"precision": arithmetic, "accelerator": config.accelerator}
     training = settings_of(stage, {"trainer": trainer})
     net = trained_net(stage, training).to("cuda" if on == "gpu" else "cpu")

@@ -4,15 +4,14 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fcnseg.config import TrainConfig
 from fcnseg.data.datamodule import SegmentationData
-from fcnseg.data.dataset import ImageFiles
-from fcnseg.disk import write_durably
+from fcnseg.data.dataset import ImageFiles, Source
+from fcnseg.disk import read_json, write_durably
 from fcnseg.metrics import Scores
 from fcnseg.recipe import departures, recipe_label
 from fcnseg.revision import code_version
@@ -119,12 +118,15 @@ def run_of(path: Path) -> Path:
     return path if path.is_dir() else path.parent.parent
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns what a file holds; empty if it is not there, or holds no results."""
-    with suppress(OSError, ValueError):
-        content = json.loads(path.read_text())
-        return content if isinstance(content, dict) else {}
-    return {}
+def labels(config: TrainConfig) -> dict[str, Any]:
+    """Says what a run is where many are: its sweep, its row or else its net, and as tags table, net and recipe."""
+    chosen = config.logger
+    tags = [config.experiment.title, config.model.name, config.backbone.name, config.recipe.name]
+    return {
+        "group": chosen.group,
+        "job_type": chosen.job_type or config.row or f"{config.model.name}_{config.backbone.name}",
+        "tags": list(chosen.tags) or [tag for tag in tags if tag],
+    }
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -144,13 +146,21 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def provenance(data: SegmentationData, device: str) -> dict[str, Any]:
     """Returns how many images there are, their fingerprints, and what the run computes on."""
-    sources = {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
     return {
-        "split_counts": {name: len(source) for name, source in sources.items()},
+        "split_counts": {name: len(source) for name, source in _sources(data).items()},
         **split_remarks(data),
-        "data_fingerprint": {name: source.fingerprint() for name, source in sources.items()},
+        "data_fingerprint": fingerprints(data),
         "device": device,
     }
+
+
+def fingerprints(data: SegmentationData) -> dict[str, str]:
+    """Returns the fingerprints of the training images, if there are such, and of those that are validated on."""
+    return {name: source.fingerprint() for name, source in _sources(data).items()}
+
+
+def _sources(data: SegmentationData) -> dict[str, Source]:
+    return {"train": data.train.source, "val": data.val.source} if data.train else {"val": data.val.source}
 
 
 def split_remarks(data: SegmentationData) -> dict[str, dict[str, int]]:
@@ -190,8 +200,6 @@ def identity(config: TrainConfig, weights_from: str) -> dict[str, Any]:
         "weights_from": weights_from,
         "config_hash": config_hash(asdict(config)),
         "stage_hash": stage_hash(asdict(config)),
-        "group": config.logger.group,
-        "job_type": config.logger.job_type,
-        "tags": list(config.logger.tags),
+        **labels(config),
         **code_version(),
     }

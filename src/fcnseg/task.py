@@ -104,7 +104,8 @@ class SegmentationTask(LightningModule):
         self._step_weight = loss.weight if self._step_weight is None else self._step_weight + loss.weight
         counted, weight = self.guard.saw(loss.total, loss.weight, batch.names)
         self.train_loss.update(counted, weight)
-        self.pixel_loss.update(counted, loss.pixels.where(weight > 0, 0))
+        if self.loss.reduction == "sum":  # a mean is one over pixels already
+            self.pixel_loss.update(counted, loss.pixels.where(weight > 0, 0))
         total: Tensor = loss.total
         return total
 
@@ -141,7 +142,7 @@ class SegmentationTask(LightningModule):
             self.guard.raise_if_bad(self.trainer)
             self._log_if_finite("train/loss", self.train_loss.compute(), prog_bar=True)
             self._log_if_finite("train/grad_norm", self._gradient_norm)
-            if self.loss.reduction == "sum":  # a mean is one already
+            if self.loss.reduction == "sum":
                 self._log_if_finite("train/loss_per_pixel", self.pixel_loss.compute())
             self.train_loss.reset()
             self.pixel_loss.reset()

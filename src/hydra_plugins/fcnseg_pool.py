@@ -3,15 +3,12 @@
 Hydra imports this for every Hydra command of the environment: nothing heavy may be imported here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from fcnseg.sweeps.launcher import SweepLauncher
 
 
 @dataclass
@@ -31,41 +28,17 @@ class PoolConf:
     """List what would run, and run nothing."""
 
 
-class PoolLauncher(Launcher):
+class PoolLauncher(SweepLauncher):
     """Runs the jobs of a sweep on this machine."""
 
-    def __init__(self, **options: Any) -> None:
-        """Keeps the options of PoolConf."""
-        super().__init__()
-        self.options = options
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keeps what Hydra hands over."""
-        self.hydra_context, self.config = hydra_context, config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs the jobs, and returns when all have ended.
-
-        Args:
-            job_overrides: those of each job.
-            initial_job_idx: the number of the first.
-        """
+    def backend(self) -> Any:
+        """Divides this machine."""
         import os
 
-        from fcnseg.sweeps.launch import launch, option
         from fcnseg.sweeps.pool import Pool, found_gpus
 
-        chosen = {key: option(value) for key, value in self.options.items()}
-        load = self.hydra_context.config_loader.load_sweep_config
-        return launch(
-            job_overrides,
-            lambda overrides: load(self.config, overrides),
-            self.config.hydra,
-            lambda: Pool(found_gpus(chosen["gpus"], os.environ), chosen["gpus_per_job"], chosen["n_jobs"]),
-            first=initial_job_idx,
-            fail_fast=chosen["fail_fast"],
-            dry_run=chosen["dry_run"],
-        )
+        chosen = self.options
+        return Pool(found_gpus(chosen["gpus"], os.environ), chosen["gpus_per_job"], chosen["n_jobs"])
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolConf, provider="fcnseg")

@@ -1,13 +1,10 @@
 """hydra/launcher=slurm from the command line, with fake programs: every option arrives, and refusals come first."""
 
 import os
-from dataclasses import fields
 
 import pytest
 
 from fake_slurm import FakeSlurm
-from fcnseg.sweeps.batch import Wishes
-from hydra_plugins.fcnseg_slurm import SlurmConf
 from runs import SMALL, main, said
 
 
@@ -21,13 +18,6 @@ def fake(tmp_path, monkeypatch):
 
 def sweep(*options):
     return main("train", "-m", *SMALL, "seed=0,1", "hydra/launcher=slurm", "hydra.sweep.dir=table", *options)
-
-
-def test_every_wish_is_an_option_with_the_same_default():
-    options = {field.name: getattr(SlurmConf(), field.name) for field in fields(SlurmConf)}
-    for wish in fields(Wishes):
-        default = getattr(Wishes(), wish.name)
-        assert options[wish.name] == (list(default) if isinstance(default, tuple) else default)
 
 
 def test_a_sweep_is_submitted_with_what_the_command_line_says(fake, tmp_path, capsys):

@@ -11,8 +11,9 @@ import pytest
 
 from fake_slurm import FakeSlurm
 from fcnseg.config import TrainerConfig
-from fcnseg.sweeps.batch import OUTCOME, SCRIPT, Wishes, options, script, sized, submission
+from fcnseg.sweeps.batch import OUTCOME, SCRIPT, options, script, sized, submission
 from fcnseg.sweeps.job import Job
+from fcnseg.sweeps.wishes import Wishes
 from runs import SMALL, composed
 
 SAVES = 'trap "touch {0}/checkpoints/last.ckpt; exit 143" USR1 TERM; touch {0}/begun; while :; do sleep 0.05; done'
@@ -70,26 +71,6 @@ def test_nodes_processes_and_gpus_follow_from_the_configuration_unless_they_are_
 def test_a_number_of_processes_that_nobody_knows_is_refused(devices):
     with pytest.raises(ValueError, match=r"trainer\.devices=.* set .* hydra\.launcher\.gpus_per_node"):
         sized(Wishes(), TrainerConfig(devices=devices))
-
-
-@pytest.mark.parametrize(
-    ("wishes", "said"),
-    [
-        (Wishes(time=0), "hydra.launcher.time must be at least 1"),
-        (Wishes(nodes=0), "hydra.launcher.nodes must be at least 1"),
-        (Wishes(gpus_per_node=-1), "hydra.launcher.gpus_per_node must be at least 0"),
-        (Wishes(signal_delay_s=0), "hydra.launcher.signal_delay_s must be at least 1"),
-        (Wishes(time=3), "signal_delay_s=120, and Slurm may warn 60 seconds earlier, .*time=3 minutes"),
-    ],
-)
-def test_what_slurm_would_refuse_is_refused_before(wishes, said):
-    with pytest.raises(ValueError, match=said):
-        wishes.check()
-
-
-def test_a_warning_that_leaves_time_to_train_is_allowed():
-    Wishes(time=4).check()
-    Wishes(time=None, signal_delay_s=9999).check()
 
 
 def test_the_script_trains_as_it_was_told_with_what_slurm_gives(job):

@@ -51,6 +51,16 @@ def sweep(cwd, *overrides, multirun=("-m",)):
     )
 
 
+def long_sweep(cwd, seeds):
+    """Starts a sweep of long jobs, and returns it once the first one trains."""
+    started = sweep(cwd, *PLAIN, "trainer.max_steps=4000", "trainer.val_every=4000", seeds, "hydra.sweep.dir=sweep")
+    limit = time.monotonic() + 120
+    while not list(cwd.rglob("metrics.csv")):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    return started
+
+
 # ---- what is refused, and what would run
 
 
@@ -153,12 +163,7 @@ def with_signal(pid, number):
 
 @pytest.mark.slow
 def test_jobs_end_with_their_launcher_and_can_be_continued(tmp_path):
-    arguments = (*PLAIN, "trainer.max_steps=4000", "trainer.val_every=4000", "seed=0", "hydra.sweep.dir=sweep")
-    first = sweep(tmp_path, *arguments)
-    limit = time.monotonic() + 120
-    while not list(tmp_path.rglob("metrics.csv")):
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    first = long_sweep(tmp_path, "seed=0")
     jobs = children_of(first.pid)
     first.kill()
     first.communicate()
@@ -171,12 +176,7 @@ def test_jobs_end_with_their_launcher_and_can_be_continued(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
-    arguments = (*PLAIN, "trainer.max_steps=4000", "trainer.val_every=4000", "seed=0,1", "hydra.sweep.dir=sweep")
-    first = sweep(tmp_path, *arguments)
-    limit = time.monotonic() + 120
-    while not list(tmp_path.rglob("metrics.csv")):
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    first = long_sweep(tmp_path, "seed=0,1")
     first.send_signal(signal.SIGINT)
     printed, _ = first.communicate(timeout=120)
     assert first.returncode == 130

@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from fake_slurm import FakeSlurm
-from fcnseg.sweeps.batch import OUTCOME, SCRIPT, Wishes
+from fcnseg.sweeps.batch import OUTCOME, SCRIPT
 from fcnseg.sweeps.job import Job, State
 from fcnseg.sweeps.pool import CLAIM
 from fcnseg.sweeps.slurm import Slurm
 from fcnseg.sweeps.sweep import Sweep
+from fcnseg.sweeps.wishes import Wishes
 from runs import SMALL, composed
 
 WORDS = ["python", "-m", "fcnseg.train"]

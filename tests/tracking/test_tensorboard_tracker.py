@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fcnseg.resumption import Checkpoints
 from fcnseg.tracking.tensorboard_tracker import confusion_picture
+from killing import Killed, at, die
 from runs import SMALL, trained
 
 RUN = (*SMALL, "trainer.max_steps=4", "trainer.val_every=2", "logger=tensorboard")
@@ -66,16 +66,9 @@ def test_the_run_says_what_it_was(folder):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_without_a_step_twice(tmp_path, monkeypatch):
-    class KilledError(BaseException):
-        pass
-
-    def killed(self, trainer, *arguments):
-        if trainer.global_step == 3:
-            raise KilledError
-
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_train_batch_start", killed)
-        with pytest.raises(KilledError):
+        at(patch, "on_train_batch_start", 4, die)  # after three steps
+        with pytest.raises(Killed):
             trained(tmp_path, *RUN)
     trained(tmp_path, *RUN)
     found = events(tmp_path)

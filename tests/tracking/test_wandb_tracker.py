@@ -13,6 +13,7 @@ from fcnseg.tracking.ledger import Ledger
 from fcnseg.tracking.tracker import Ending, Legend
 from fcnseg.tracking.wandb_tracker import WandbTracker
 from fcnseg.visualize import Shown
+from killing import Killed, at, die
 from runs import SMALL, main, outcome
 from runs import run as run_command
 from wandb_file import recorded
@@ -121,16 +122,9 @@ def test_the_end_brings_a_table_a_confusion_matrix_and_the_model(run, folder):
 @pytest.mark.slow
 @pytest.mark.usefixtures("places")
 def test_a_run_that_is_killed_goes_on_as_the_same_run_without_a_step_twice(tmp_path, monkeypatch):
-    class KilledError(BaseException):
-        pass
-
-    def killed(self, trainer, *arguments):
-        if trainer.global_step == 3:
-            raise KilledError
-
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_train_batch_start", killed)
-        with pytest.raises(KilledError):
+        at(patch, "on_train_batch_start", 4, die)  # after three steps
+        with pytest.raises(Killed):
             main("train", *OFFLINE, f"hydra.run.dir={tmp_path}")
     assert main("train", *OFFLINE, f"hydra.run.dir={tmp_path}") == 0
     first, second = recorded(tmp_path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcnseg.config import CONF_DIR, EXPERIMENTS_DIR
+from fcnseg.config import CONF_DIR, EXPERIMENTS_DIR, TrainerConfig
 from fcnseg.config.rows import key_of
 from fcnseg.interruption import LAUNCHER, STARTED_BY
 from fcnseg.sweeps.job import Job
@@ -102,6 +102,12 @@ def inherited(outer: Mapping[str, str]) -> dict[str, str]:
         for key, value in outer.items()
         if key not in NOT_INHERITED and (key == "SLURM_CONF" or not key.startswith(SCHEDULERS))
     }
+
+
+def own_devices(trainer: TrainerConfig) -> Any:
+    """Returns how many devices a configuration asks for: a number, or auto and the like."""
+    asked = trainer.devices
+    return len(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else asked
 
 
 def processors() -> int:

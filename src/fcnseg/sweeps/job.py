@@ -3,15 +3,14 @@
 import csv
 import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Optional
 
 from fcnseg.config import TrainConfig
-from fcnseg.disk import write_durably
+from fcnseg.disk import read_json, write_durably
 from fcnseg.revision import code_version
 
 CONSOLE = "console.log"
@@ -78,10 +77,7 @@ class Job:
 
     def results(self) -> dict[str, Any] | None:
         """Returns what the finished run has found; None before that."""
-        with suppress(OSError, ValueError):
-            content = json.loads((self.folder / "results.json").read_text())
-            return content if isinstance(content, dict) else None
-        return None
+        return read_json(self.folder / "results.json") or None
 
     def is_begun(self) -> bool:
         """Says whether there is a checkpoint to go on from."""
@@ -116,7 +112,7 @@ class Job:
         Args:
             more: further entries.
         """
-        content = self._known() | {
+        content = self.recall() | {
             "state": str(self.state),
             "error": self.note or None,
             "row": self.config.row,
@@ -136,16 +132,6 @@ class Job:
         text = json.dumps(content, indent=1) + "\n"
         write_durably(self.folder / RECORD, lambda file: file.write(text.encode()), shared=True)
 
-    def _known(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            content = json.loads((self.folder / RECORD).read_text())
-            return content if isinstance(content, dict) else {}
-        return {}
-
-    def recall(self) -> Mapping[str, Any]:
+    def recall(self) -> dict[str, Any]:
         """Returns what a launcher wrote of this job before; empty for a new one."""
-        return self._known()
-
-    def plain(self) -> dict[str, Any]:
-        """Returns the configuration as plain containers."""
-        return asdict(self.config)
+        return read_json(self.folder / RECORD)

@@ -87,10 +87,3 @@ def _returned(job: Job, sweeper: str) -> JobReturn:
     )
     found.return_value = returned(job) if done else failure
     return found
-
-
-def option(value: Any) -> Any:
-    """Returns an option of a launcher as Python's own type."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -9,11 +9,12 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf, open_dict
 
+from fcnseg.build import build_data
 from fcnseg.config import TrainConfig, resolved
 from fcnseg.config.rows import key_of, with_row
 from fcnseg.consistency import check, check_files
-from fcnseg.lineage import coarser_stride, fingerprints, from_stage
-from fcnseg.results import config_hash, stage_hash
+from fcnseg.lineage import coarser_stride, from_stage
+from fcnseg.results import config_hash, fingerprints, stage_hash
 from fcnseg.secrets import check_secrets
 from fcnseg.sweeps.command import quoted
 from fcnseg.sweeps.job import Job, State
@@ -77,21 +78,14 @@ def _job(number: int, overrides: tuple[str, ...], compose: Compose, common: set[
 
 
 def _label(job: Job, group: str) -> None:
-    """Tells loggers what belongs together, and keeps the bar of progress out of the console's file."""
-    config, given = job.config, {key_of(override) for override in job.overrides}
-    kind = config.row or f"{config.model.name}_{config.backbone.name}"
-    tags = [config.experiment.title or group, config.model.name, config.backbone.name, config.recipe.name]
-    wanted = {
-        "logger.group": (group, quoted(group)),
-        "logger.job_type": (kind, quoted(kind)),
-        "logger.tags": (tags, f"[{','.join(quoted(tag) for tag in tags)}]"),
-        "trainer.progress": (False, "false"),
-    }
-    for key, (value, text) in wanted.items():
-        if key not in given:
-            part, _, name = key.partition(".")
-            setattr(getattr(config, part), name, value)
-            job.added.append(f"{key}={text}")
+    """Tells loggers which runs belong together, and keeps the bar of progress out of the console's file."""
+    given = {key_of(override) for override in job.overrides}
+    if "logger.group" not in given:
+        job.config.logger.group = group
+        job.added.append(f"logger.group={quoted(group)}")
+    if "trainer.progress" not in given:
+        job.config.trainer.progress = False
+        job.added.append("trainer.progress=false")
 
 
 def _trying(job: Job, step: Callable[[Job], None]) -> None:
@@ -167,7 +161,7 @@ class Fingerprints:
         key = repr(job.config.data)
         if key not in self._known:
             try:
-                self._known[key] = fingerprints(job.config)
+                self._known[key] = fingerprints(build_data(job.config))
             except (ValueError, OSError):
                 self._known[key] = None
         now = self._known[key]

@@ -11,7 +11,7 @@ from fcnseg.config import TrainConfig
 from fcnseg.disk import held
 from fcnseg.hardware import accelerator
 from fcnseg.interruption import INTERRUPTED
-from fcnseg.sweeps.command import environment, processors
+from fcnseg.sweeps.command import environment, own_devices, processors
 from fcnseg.sweeps.job import CONSOLE, Job, State
 
 CLAIM = ".job.lock"
@@ -71,26 +71,25 @@ class Pool:
                 return False
             job.devices, self._free = tuple(self._free[:needed]), self._free[needed:]
             stack.callback(self._give_back, job)
-            self._spawn(job, [*words, *self._devices(job, needed)], stack)
-            self._running[job.number] = self._running[job.number][0], stack.pop_all()
+            process = self._spawn(job, [*words, *self._devices(job, needed)])
+            self._running[job.number] = process, stack.pop_all()
         return True
 
-    def _spawn(self, job: Job, words: list[str], claim: ExitStack) -> None:
+    def _spawn(self, job: Job, words: list[str]) -> "subprocess.Popen[bytes]":
         """Starts the process and writes it down; a failure leaves nothing behind."""
-        console = claim.enter_context((job.folder / CONSOLE).open("ab"))
         variables = environment(job, os.environ, self.threads, launcher=os.getpid())
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=variables, start_new_session=True
-        )
-        self._running[job.number] = process, claim
+        with (job.folder / CONSOLE).open("ab") as console:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=variables, start_new_session=True
+            )
         job.started, job.first_step = time.time(), job.progress()[0]
         try:
             job.set(State.RUNNING, pid=process.pid, command=words)
         except ValueError:
-            del self._running[job.number]
             _kill_group(process)
             process.wait()
             raise
+        return process
 
     def _give_back(self, job: Job) -> None:
         self._free += job.devices
@@ -108,8 +107,7 @@ class Pool:
             raise ValueError(
                 "it wants a GPU, and the pool has none: set trainer.accelerator=cpu or hydra.launcher.gpus"
             )
-        devices = config.trainer.devices
-        own = len(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else devices
+        own = own_devices(config.trainer)
         return self.gpus_per_job or (len(self.gpus) if own in ("auto", -1, "-1") else int(own))
 
     def _devices(self, job: Job, needed: int) -> list[str]:

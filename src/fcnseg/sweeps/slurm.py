@@ -6,10 +6,11 @@ import time
 from contextlib import suppress
 
 from fcnseg.disk import held, write_durably
-from fcnseg.sweeps.batch import OUTCOME, SCRIPT, Wishes, script, submission
+from fcnseg.sweeps.batch import OUTCOME, SCRIPT, script, submission
 from fcnseg.sweeps.command import inherited
 from fcnseg.sweeps.job import Job, State
 from fcnseg.sweeps.pool import CLAIM
+from fcnseg.sweeps.wishes import Wishes
 
 PATIENCE_S = 60
 """Seconds for an answer of one of Slurm's programs."""
