@@ -1,16 +1,25 @@
 """The four scores of the paper, all read off one confusion matrix over the whole set."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
 from fcnseg.shapes import VOID, Predictions, Targets
 
-SHORT_RUN = 6
-"""Mean length of runs of equal pixels up to which they are counted one by one."""
+MOST_CLASSES = 126
+"""Up to so many, a number of 16 bits holds a target of 8 bits with a prediction."""
+
+MOST_EXACT = 2**24
+"""Up to so many pixels, OpenCV's histograms in float32 are exact."""
+
+COPIES = 4
+"""Of the matrix, among which neighbouring pixels take turns."""
 
 
 class Scores(NamedTuple):
@@ -119,49 +128,53 @@ class ConfusionMatrix(Metric):
 def _count(predictions: Predictions, targets: Targets, classes: int, void: int) -> Tensor | None:
     """Counts bytes, whose pairs are few enough for one histogram; None where other labels must be looked at one by one.
 
-    A row for each of the 256 values that a target may have: those behind the classes must hold void alone.
+    What lies outside the classes is in no cell, so that the sum tells whether anything but void was left out.
     """
-    few = 256 * classes <= torch.iinfo(torch.int16).max
-    if not (predictions.dtype == targets.dtype == torch.uint8 and few and targets.numel()):
+    if not (predictions.dtype == targets.dtype == torch.uint8 and classes <= MOST_CLASSES and targets.numel()):
         return None
-    size = 256 * classes
-    if (found := _by_runs(targets, predictions, classes, size)) is None:
-        pairs = targets.to(torch.int16).mul_(classes).add_(predictions)
-        found = torch.bincount(pairs.flatten(), minlength=size), predictions.max()
-    counts, largest = found
-    rows = counts[:size].reshape(256, classes)
-    known = rows[:classes].sum() + (rows[void].sum() if classes <= void < 256 else 0)
-    if known != targets.numel() or largest >= classes:
+    if targets.device.type == "cpu":
+        truth, guess = targets.numpy(), predictions.numpy()
+        matrix = torch.from_numpy(_in_turns(truth, guess, classes))
+        ignored: Tensor | int = int(np.count_nonzero(truth == void)) if classes <= void < 256 else 0
+    else:
+        matrix, ignored = _by_bincount(targets, predictions, classes, void)
+    if matrix.sum() + ignored != targets.numel():
         return None
-    matrix = torch.as_tensor(rows[:classes]).clone()
     if 0 <= void < classes:
         matrix[void] = 0
     return matrix
 
 
-def _by_runs(targets: Tensor, predictions: Tensor, classes: int, size: int) -> tuple[Any, Any] | None:
-    """Counts runs of equal pairs of bytes, of which there are few where objects have areas.
+def _in_turns(targets: NDArray[np.uint8], predictions: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Counts pairs of bytes on the CPU, neighbours in different copies of the matrix that are added up at the end.
 
-    Args:
-        targets: [n, h, w].
-        predictions: [n, h, w].
-        classes: number of classes.
-        size: number of pairs.
-
-    Returns:
-        [size or more] pixels of each pair, and the largest prediction, both of numpy; None where runs are short, and on
-        a GPU, which would have to wait for their number.
+    Neighbours mostly fall into the same cell, and a processor that must increase one number again and again waits each
+    time until the last sum is stored.
     """
-    if targets.device.type != "cpu":
-        return None
-    truth, guess = targets.numpy().reshape(-1), predictions.numpy().reshape(-1)
-    changes = (truth[1:] != truth[:-1]) | (guess[1:] != guess[:-1])  # numpy compares bytes several times as fast
-    if np.count_nonzero(changes) * SHORT_RUN > len(truth):
-        return None
-    ends = np.append(np.flatnonzero(changes), len(truth) - 1)
-    pairs = truth[ends].astype(np.int64) * classes + guess[ends]
-    pixels = np.bincount(pairs, np.diff(ends, prepend=-1), size)  # in float64, exact to 2**53
-    return pixels.astype(np.int64), guess[ends].max()
+    truth, guess = targets.reshape(-1), predictions.reshape(-1)
+    turns = _turns(1 << (min(len(truth), MOST_EXACT) - 1).bit_length())
+    total = np.zeros((classes, classes), np.int64)
+    sizes, ranges = [COPIES, classes, classes], [0, COPIES, 0, classes, 0, classes]
+    for start in range(0, len(truth), MOST_EXACT):
+        each = truth[start : start + MOST_EXACT], guess[start : start + MOST_EXACT]
+        total += cv2.calcHist([turns[: len(each[0])], *each], [0, 1, 2], None, sizes, ranges).sum(0).astype(np.int64)
+    return total
+
+
+@lru_cache(maxsize=1)
+def _turns(pixels: int) -> NDArray[np.uint8]:
+    return np.resize(np.arange(COPIES, dtype=np.uint8), pixels)
+
+
+def _by_bincount(targets: Targets, predictions: Predictions, classes: int, void: int) -> tuple[Tensor, Tensor | int]:
+    """Counts pairs of bytes on a GPU; returns the matrix of those within the classes, and the number of void pixels.
+
+    A row for each of the 256 values that a target may have, and in it a cell for each prediction and one for others.
+    """
+    columns = classes + 1
+    pairs = targets.to(torch.int16).mul_(columns).add_(predictions.clamp(max=classes))
+    cells = torch.bincount(pairs.flatten(), minlength=256 * columns).view(256, columns)
+    return cells[:classes, :classes].clone(), cells[void].sum() if classes <= void < 256 else 0
 
 
 class MeanLoss(Metric):
