@@ -62,7 +62,7 @@ def create_model(
         ValueError: an unknown name, or weights and options that do not fit.
     """
     from fcnseg.backbones import backbone_class
-    from fcnseg.backbones.convolution import fastest_format
+    from fcnseg.backbones.dense import laid_out
     from fcnseg.backbones.pretrained import load_weights
     from fcnseg.fcn import AT_ONCE_SCALES, FCN
     from fcnseg.weights.normalization import stated
@@ -81,4 +81,4 @@ def create_model(
         learn_final=learn_final,
         coarsest=16 if name == "fcn16s_pool4" else None,
     )
-    return net.to(memory_format=fastest_format("cpu"))
+    return laid_out(net, "cpu")

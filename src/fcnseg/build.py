@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 
 from fcnseg.backbones import backbone_class
-from fcnseg.backbones.convolution import fastest_format
+from fcnseg.backbones.dense import laid_out
 from fcnseg.backbones.pretrained import load_weights
 from fcnseg.balance import class_rates, class_weights
 from fcnseg.checkpoints import WholeFiles
@@ -68,7 +68,7 @@ def bare_net(config: TrainConfig, num_classes: int, normalization: Normalization
         coarsest=model.coarsest,
     )
     on_gpu = accelerator(config.trainer.accelerator) == "gpu"
-    return net.to(memory_format=fastest_format("cuda" if on_gpu else "cpu"))
+    return laid_out(net, "cuda" if on_gpu else "cpu")
 
 
 def stated_normalization(config: TrainConfig) -> Normalization | None:

@@ -66,7 +66,7 @@ def measure(name: str, side: int, repeat: int, device: str = "cpu") -> Measured:
     import torch
 
     from fcnseg.backbones import backbone_class
-    from fcnseg.backbones.convolution import fastest_format
+    from fcnseg.backbones.dense import laid_out
     from fcnseg.fcn import FCN
     from fcnseg.timing import checked_device, medians
 
@@ -76,7 +76,7 @@ def measure(name: str, side: int, repeat: int, device: str = "cpu") -> Measured:
     description = net.describe()
     if not repeat:
         return Measured(name, description, None)
-    net = net.to_empty(device=device).to(memory_format=fastest_format(torch.device(device).type))
+    net = laid_out(net.to_empty(device=device), torch.device(device).type)
     for tensor in net.state_dict().values():
         torch.nn.init.constant_(tensor, 0.01)
     net.backbone.normalize_with(net.backbone.normalization)

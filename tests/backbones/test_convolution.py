@@ -1,4 +1,4 @@
-"""Winograd's transforms compute the convolution, its gradients too, and are taken only where they are faster."""
+"""The fast ways compute the convolution, its gradients too, and are taken only where they are faster."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from fcnseg.backbones import backbone_class, convolution
-from fcnseg.backbones.convolution import Convolution, Winograd, convolve, fastest_format, suits_winograd
+from fcnseg.backbones.convolution import Convolution, Wide, Winograd, convolve, fastest_format, suits_winograd
 from fcnseg.fcn import FCN
 
 needs_nnpack = pytest.mark.skipif(not torch.backends.nnpack.is_available(), reason="torch was built without NNPACK")
@@ -94,6 +94,40 @@ def test_a_whole_net_stays_within_the_windows_tolerance():
 def test_the_order_of_values_is_that_of_the_fastest_convolutions(narrow, device, expected, monkeypatch):
     monkeypatch.setattr(convolution, "NARROW", narrow)
     assert fastest_format(device) is expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups", "wide"),
+    [
+        (3, 1, (2, 2), 1, True),
+        (3, 1, (2, 1), 2, True),
+        (1, 1, (1, 0), 1, True),
+        (5, 2, (3, 4), 1, True),
+        (3, 1, (1, 1), 1, False),
+        (7, 2, (3, 3), 1, False),
+    ],
+)
+def test_many_zeros_around_a_map_change_no_gradient(kernel, stride, padding, groups, wide, monkeypatch):
+    monkeypatch.setattr(convolution, "NARROW", False)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 4, 9, 13), (6, 4 // groups, kernel, kernel), (6,)]
+    ours = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
+    exact = [tensor.detach().double().requires_grad_() for tensor in ours]
+    outputs = [convolve(*tensors, stride, padding, groups) for tensors in (ours, exact)]
+    assert (type(outputs[0].grad_fn).__name__ == "WideBackward") is wide
+    weights = torch.randn(outputs[0].shape, generator=generator)
+    for output in outputs:
+        (output * weights).sum().backward()
+    assert max(error(a.grad.double(), b.grad) for a, b in zip(ours, exact, strict=True)) < 1e-6
+
+
+@pytest.mark.parametrize("learned", [(True, False, False), (False, True, False), (False, False, True)])
+def test_a_wide_convolution_gives_the_gradients_that_are_asked_for(learned):
+    tensors = [torch.randn(1, 4, 9, 13), torch.randn(6, 4, 3, 3), torch.randn(6)]
+    for tensor, wanted in zip(tensors, learned, strict=True):
+        tensor.requires_grad_(wanted)
+    Wide.apply(*tensors, 1, (2, 2), 1).sum().backward()
+    assert [tensor.grad is not None for tensor in tensors] == list(learned)
 
 
 def test_without_the_transforms_it_is_torchs_convolution(monkeypatch):

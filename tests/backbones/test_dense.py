@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from fcnseg.backbones.dense import DenseConv2d, taken_last, takes_onednn
+from fcnseg.backbones import convolution
+from fcnseg.backbones.convolution import Convolution
+from fcnseg.backbones.dense import DenseConv2d, laid_out, taken_last, takes_onednn
 
 
 @pytest.mark.parametrize(("kernel", "padding"), [(7, 0), (7, 3), (6, 3), (1, 0)])
@@ -23,6 +25,14 @@ def test_outputs_and_gradients_are_the_convolutions(kernel, padding, format):
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
     torch.testing.assert_close(dense.weight.grad, plain.weight.grad)
     torch.testing.assert_close(dense.bias.grad, plain.bias.grad)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_weights_lie_as_the_device_computes_fastest(device, monkeypatch):
+    monkeypatch.setattr(convolution, "NARROW", False)
+    net = laid_out(torch.nn.Sequential(Convolution(5, 6, 3), DenseConv2d(6, 7, 4)), device)
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert net[1].weight.is_contiguous() is (device == "cpu")
 
 
 def test_a_map_that_is_too_small_is_refused_as_by_the_convolution():

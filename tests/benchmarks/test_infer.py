@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
+from fcnseg.benchmarks import infer
 from fcnseg.benchmarks.infer import measure
 from fcnseg.benchmarks.nets import Setting
 
 
-def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_vgg):
+def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_vgg, monkeypatch):
+    monkeypatch.setitem(infer.SAME, "fp32", float("inf"))  # the made-up torchfcn is another net
     found = measure(Setting(size=(40, 24), peers=peers), "fp32", 2)
     rows = {row["what"]: row for row in found["rows"]}
     assert list(rows) == [
@@ -16,9 +20,14 @@ def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_
     assert 0 < rows["ours"]["GFLOP"] < rows["ours, plain"]["GFLOP"]
     assert rows["ours"]["GFLOP"] == rows["ours again"]["GFLOP"]
     assert found["differences"]["ours, plain"] <= 5e-5
-    assert found["differences"]["torchfcn"] > 0.01  # the made-up one is another net
+    assert found["differences"]["torchfcn"] > 0.01
     assert {len(seconds) for seconds in found["seconds"].values()} == {2}
     json.dumps(found)
+
+
+def test_nets_that_compute_something_else_are_not_compared(peers, narrow_vgg):
+    with pytest.raises(ValueError, match=r"torchfcn and ours differ by .* of the largest logit"):
+        measure(Setting(size=(40, 24), peers=peers), "fp32", 1)
 
 
 def test_ours_stands_alone_where_there_is_no_peer(narrow_vgg):

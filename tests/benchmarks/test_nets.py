@@ -49,7 +49,7 @@ def test_equal_layers_get_equal_filters_and_fixed_upsampling_stays(peers, narrow
     assert torch.equal(first.conv1_1.weight, second.conv1_1.weight)
     assert second.score_fr.weight.is_contiguous(memory_format=torch.channels_last)
     nested = torch.nn.ModuleDict({"backbone": torch.nn.ModuleDict({"conv1_1": torch.nn.Conv2d(3, 8, 3)})})
-    fill(nested)
+    fill(nested.to(memory_format=torch.channels_last))
     assert torch.equal(nested["backbone"]["conv1_1"].weight, first.conv1_1.weight)
     before = first.upscore.weight.clone()
     fill(first)

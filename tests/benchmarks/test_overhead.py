@@ -1,5 +1,7 @@
 """The bare loop and Lightning take the same steps, in turn."""
 
+import logging
+
 import pytest
 import torch
 
@@ -61,8 +63,8 @@ def test_a_turn_lies_between_giving_a_batch_and_being_asked_for_the_next():
 
 
 def test_silence_ends_with_the_measurement():
-    with quiet(), pytest.raises(RuntimeError):
-        raise RuntimeError
-    import logging
-
-    assert logging.getLogger("lightning.pytorch").level != logging.ERROR
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    with pytest.raises(ZeroDivisionError), quiet():
+        1 / (logger.level - logging.ERROR)
+    assert logger.level == before != logging.ERROR

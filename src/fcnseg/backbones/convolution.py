@@ -3,6 +3,9 @@
 Processors without AVX-512 compute convolutions of 3x3 in single precision two to three times faster by Winograd's
 transforms, which torch carries in NNPACK but takes for other machines only. The result differs from the direct sum by
 rounding, about 1e-5 of the largest value a layer. ``torch.backends.nnpack.flags(enabled=False)`` turns them off.
+
+With AVX-512 oneDNN takes three to four times as long for the gradient of the weights where more zeros are laid around a
+map than half the kernel, as the exact window does. So these are laid around it before.
 """
 
 from typing import Any, cast
@@ -54,6 +57,8 @@ def convolve(
     """Convolves [n, c, h, w] as functional.conv2d does, to rounding."""
     if stride == groups == 1 and max(padding) <= 2 and weight.shape[2:] == (3, 3) and suits_winograd(input, weight):
         return cast(Tensor, Winograd.apply(input, weight, bias, padding))
+    if any(pad > size // 2 for pad, size in zip(padding, weight.shape[2:], strict=True)) and suits_wide(weight):
+        return cast(Tensor, Wide.apply(input, weight, bias, stride, padding, groups))
     return functional.conv2d(input, weight, bias, stride, padding, groups=groups)
 
 
@@ -67,6 +72,17 @@ def suits_winograd(input: Tensor, weight: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and NARROW
         and torch._C._get_nnpack_enabled()
+    )
+
+
+def suits_wide(weight: Tensor) -> bool:
+    """Whether the gradient of such weights is to be taken apart from that of the input."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
     )
 
 
@@ -104,6 +120,56 @@ class Winograd(torch.autograd.Function):
             gradient.contiguous(), input, weight, [len(weight)], [1, 1], ctx.padding, [1, 1], False, [0, 0], 1, wanted
         )
         return of_input, of_weight, of_bias, None
+
+
+class Wide(torch.autograd.Function):
+    """A convolution with more zeros around the map than half the kernel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        padding: tuple[int, int],
+        groups: int,
+    ) -> Tensor:
+        """Convolves [n, c, h, w]."""
+        ctx.save_for_backward(input, weight)
+        ctx.stride, ctx.padding, ctx.groups = stride, padding, groups
+        return functional.conv2d(input, weight, bias, stride, padding, groups=groups)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the gradients of input, weight and bias; for that of the weight the input is padded before."""
+        input, weight = ctx.saved_tensors
+        of_input, *others = ctx.needs_input_grad[:3]
+        (half, half_across), (pad, across) = (size // 2 for size in weight.shape[2:]), ctx.padding
+        laid, rest = (max(0, pad - half), max(0, across - half_across)), (min(pad, half), min(across, half_across))
+
+        def gradients(input: Tensor, padding: tuple[int, int], *wanted: bool) -> tuple[Tensor | None, ...]:
+            found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+                gradient,
+                input,
+                weight,
+                [len(weight)],
+                [ctx.stride] * 2,
+                padding,
+                [1, 1],
+                False,
+                [0, 0],
+                ctx.groups,
+                wanted,
+            )
+            return found
+
+        first = gradients(input, ctx.padding, True, False, False)[0] if of_input else None
+        if not any(others):
+            return first, None, None, None, None, None
+        padded = functional.pad(input, (laid[1], laid[1], laid[0], laid[0]))
+        return first, *gradients(padded, rest, False, *others)[1:], None, None, None
 
 
 def _transformed(input: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:

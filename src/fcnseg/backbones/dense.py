@@ -1,13 +1,16 @@
 """An inner product that became a convolution, computed as a matrix product where that is the faster form."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fcnseg.backbones.convolution import fastest_format
 from fcnseg.backbones.heap import trim
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Last(NamedTuple):
@@ -59,6 +62,19 @@ class DenseConv2d(nn.Conv2d):
         matrix, factors = last or (self._matrix(), None)
         products = multiply(seen, matrix, self.bias, factors)
         return products.view(len(input), rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def laid_out(net: Net, device: str) -> Net:
+    """Puts the weights of a net into the order of values that this kind of device computes fastest with.
+
+    On a processor torch's fused optimisers copy each gradient in channels-last order, which for fc6 alone takes 400 MiB
+    and 5 % of a training step; its matrix product is as fast in the usual order.
+    """
+    net = net.to(memory_format=fastest_format(device))
+    for module in net.modules():
+        if isinstance(module, DenseConv2d) and device == "cpu":
+            module.weight.data = module.weight.data.contiguous()
+    return net
 
 
 def taken_last(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Last]:

@@ -115,7 +115,7 @@ class Floor(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the gradients of the map, where it is larger, and of the value, elsewhere."""
         a, floor = ctx.saved_tensors
-        of_map = gradient * (a > floor)
+        of_map = torch.gt(a, floor, out=torch.empty_like(gradient)).mul_(gradient)  # no map of booleans to convert
         return of_map, (gradient.sum((0, 2, 3)) - of_map.sum((0, 2, 3)))[None, :, None, None]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcnseg.backbones.convolution import fastest_format
+from fcnseg.backbones.dense import laid_out
 from fcnseg.benchmarks.tables import controlled, rows
 from fcnseg.classifier import Classifier, create_classifier
 from fcnseg.timing import checked_device, interleaved
@@ -41,7 +41,7 @@ def measure(backbone: str, repeat: int, device: str) -> dict[str, Any]:
             f"--backbone {backbone}: a crop of {SIDE} gives {net.places(SIDE)} places a side and an image of "
             f"{IMAGE_SIDE} {net.places(IMAGE_SIDE)}, not 1 and {CELLS}, so they cannot be compared: take caffenet"
         )
-    net = net.to(checked_device(device)).to(memory_format=fastest_format(torch.device(device).type))
+    net = laid_out(net.to(checked_device(device)), torch.device(device).type)
     side = SIDE + (CELLS - 1) * STEP
     canvas = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, device=device)
     image = canvas[:, :, :IMAGE_SIDE, :IMAGE_SIDE].contiguous()

@@ -1,5 +1,6 @@
 """Images through the net: ours, ours without the exact window, and the peers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,9 @@ from fcnseg.benchmarks.nets import DTYPES, OTHER, OURS, PEER, PEER_LAST, PLAIN, 
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import controlled, difference, gflop, rows
 from fcnseg.timing import interleaved
+
+SAME = {"fp32": 1e-3, "bf16": 0.2}
+"""How far the logits of two nets may be apart, over the largest: each rounds in its way, bfloat16 at three digits."""
 
 
 def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
         repeat: rounds.
 
     Raises:
-        ValueError: no such model or backbone.
+        ValueError: no such model or backbone, or the nets do not compute the same.
         FileNotFoundError: no torchfcn in ``setting.peers``.
     """
     present = labels(setting, (OURS, PLAIN, PEER, PEER_LAST, OTHER))
@@ -29,6 +33,7 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     with torch.inference_mode():
         arithmetic = {label: gflop(run) for label, run in ways.items()}
         apart = {label: difference(ways[label](), ways[OURS]()) for label in (PLAIN, PEER) if label in ways}
+        check_same(apart, precision)
         times = interleaved(controlled(ways), repeat, setting.device)
     peak = peak_gflops(DTYPES[precision], setting.device)
     notes = [f"{label}: its logits differ from ours by {value:.1e} of the largest" for label, value in apart.items()]
@@ -40,6 +45,23 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
         "differences": apart,
         "seconds": times.rounds,
     }
+
+
+def check_same(apart: Mapping[str, float], precision: str) -> None:
+    """Refuses to compare nets that compute something else.
+
+    Args:
+        apart: {label: difference of its logits from ours, over the largest}.
+        precision: fp32 or bf16.
+
+    Raises:
+        ValueError: they differ by more than rounding.
+    """
+    for label, value in apart.items():
+        if not value < SAME[precision]:
+            raise ValueError(
+                f"{label} and ours differ by {value:.1e} of the largest logit, so their times say nothing: one is wrong"
+            )
 
 
 def _pass(entrant: Entrant) -> Any:

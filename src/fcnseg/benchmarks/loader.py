@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fcnseg.benchmarks.tables import controlled, rows
 from fcnseg.data.datamodule import settle
 from fcnseg.data.dataset import Draw, ImageFiles, SegmentationDataset, collate
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
-from fcnseg.timing import medians
+from fcnseg.timing import Times, interleaved
 
 WIDTH, HEIGHT = 500, 375
 """VOC's most frequent size."""
@@ -52,22 +53,15 @@ def measure(
             )
         del indices[len(indices) - len(indices) % batch :]
         settle()
-        seconds = medians(ways(source, indices, crop, batch), repeat)
-    per_image = {label: value / len(indices) for label, value in seconds.items()}
+        with torch.inference_mode():
+            times = interleaved(controlled(ways(source, indices, crop, batch)), repeat)
+    per_image = Times({label: [each / len(indices) for each in spent] for label, spent in times.rounds.items()})
     said = f"{len(indices)} images{' of VOC 2012' if root else ', drawn'}, {WIDTH}x{HEIGHT}, {repeat} rounds"
     return {
         "title": f"{said}, in batches of {batch} crops of {crop}",
-        "rows": [
-            {
-                "what": label,
-                "ms an image": 1000 * value,
-                "images/s": 1 / value,
-                f"times {OURS}": value / per_image[OURS],
-            }
-            for label, value in per_image.items()
-        ],
-        "notes": ["One process, files in the page cache; data.workers loads as many times as much at a time."],
-        "seconds": per_image,
+        "rows": [row | {"images/s": 1000 / row["ms"]} for row in rows(per_image)],
+        "notes": ["ms an image in one process, files in the page cache; data.workers load as many at a time"],
+        "seconds": per_image.rounds,
     }
 
 

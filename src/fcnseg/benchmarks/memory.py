@@ -73,13 +73,20 @@ def _compared(what: str, present: list[str], setting: Setting) -> Rows:
         row: dict[str, Any] = {"what": label, PART: what}
         try:
             row["MiB"] = in_child(peak, label.removesuffix(AGAIN), what, setting) / MIB
-        except BrokenProcessPool:
-            row[FAILED] = "its process was killed, probably for want of memory"
+        except RuntimeError as error:
+            row[FAILED] = want(error)
         base = found[0] if found else row
         if "MiB" in row and "MiB" in base:
             row["times ours"] = row["MiB"] / base["MiB"]
         found.append(row)
     return found
+
+
+def want(error: RuntimeError) -> str:
+    """Says why a process in which memory was measured gave none: it was killed, or an allocator refused."""
+    if isinstance(error, BrokenProcessPool):
+        return "its process was killed, probably for want of memory"
+    return str(error).partition("\n")[0]
 
 
 def in_child(measured: Callable[..., T], *arguments: Any) -> T:

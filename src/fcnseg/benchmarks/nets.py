@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fcnseg import create_model
 from fcnseg.backbones import backbone_class
-from fcnseg.backbones.convolution import fastest_format
+from fcnseg.backbones.dense import laid_out
 from fcnseg.benchmarks.peers import TORCHFCN, TorchvisionFCN, torchfcn_folder, torchfcn_net
 from fcnseg.fcn import FCN
 from fcnseg.shapes import VOID, Images, Targets
@@ -136,7 +136,7 @@ def entrant(label: str, setting: Setting, dtype: torch.dtype = torch.float32) ->
         images = normalized(images).to(dtype)
     net = net.to(setting.device, dtype)
     if label in (OURS, PLAIN):
-        net = net.to(memory_format=fastest_format(torch.device(setting.device).type))
+        net = laid_out(net, torch.device(setting.device).type)
     elif label != PEER:  # its author leaves it in torch's default layout
         net = net.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -175,5 +175,7 @@ def fill(net: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             seed = zlib.crc32(name.removeprefix("backbone.").encode())
             spread = math.sqrt(2 / module.weight[0].numel())
+            generator = torch.Generator(module.weight.device).manual_seed(seed)
+            drawn = torch.empty_like(module.weight, memory_format=torch.contiguous_format)  # numbers fall in its order
             with torch.no_grad():
-                module.weight.normal_(0, spread, generator=torch.Generator(module.weight.device).manual_seed(seed))
+                module.weight.copy_(drawn.normal_(0, spread, generator=generator))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
 
-from fcnseg.backbones.convolution import fastest_format
+from fcnseg.backbones.dense import laid_out
 from fcnseg.benchmarks.nets import Setting, fill, images_of, our_net, targets_of
 from fcnseg.benchmarks.tables import AGAIN, rows
 from fcnseg.fcn import FCN
@@ -51,7 +52,7 @@ def measure(setting: Setting, repeat: int, log_every: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder, quiet():
         trainer(Path(folder), repeat + WARM_UP, log_every, device).fit(task, turns)
     times = Times({label: spent[WARM_UP:] for label, spent in turns.spent.items()})
-    extra = 1000 * (times.median(THROUGH) - times.median(BARE))
+    extra = 1000 * median(more - less for more, less in zip(times.rounds[THROUGH], times.rounds[BARE], strict=True))
     return {
         "title": f"Training step: {setting}, {repeat} steps, metrics.csv every {log_every}",
         "rows": rows(times),
@@ -95,7 +96,7 @@ def prepared(setting: Setting) -> FCN:
     """Builds the net in training mode on its device."""
     net = our_net(setting)
     fill(net)
-    return net.to(setting.device).to(memory_format=fastest_format(torch.device(setting.device).type))
+    return laid_out(net.to(setting.device), torch.device(setting.device).type)
 
 
 def batch_of(setting: Setting) -> Batch:
@@ -133,10 +134,12 @@ def quiet() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    logger.setLevel(before)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def trainer(folder: Path, steps: int, log_every: int, device: str) -> Trainer:

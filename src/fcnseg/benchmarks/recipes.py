@@ -1,12 +1,11 @@
 """The most memory that the recipes take above the net, for a training step and for a validated image."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
 
-from fcnseg.benchmarks.memory import METHODS, MIB, Meter, in_child, method
+from fcnseg.benchmarks.memory import METHODS, MIB, Meter, in_child, method, want
 from fcnseg.benchmarks.nets import CLASSES, Setting, images_of, targets_of
 from fcnseg.benchmarks.tables import FAILED, PART, Rows
 from fcnseg.build import bare_net, make_optimizer
@@ -42,8 +41,8 @@ def measure(setting: Setting, backbones: Sequence[str]) -> dict[str, Any]:
             row: dict[str, Any] = {"what": f"{config.model.name}, {backbone}", PART: said(config, setting)}
             try:
                 row |= in_child(peaks, config, setting)
-            except BrokenProcessPool:
-                row[FAILED] = "its process was killed, probably for want of memory"
+            except RuntimeError as error:
+                row[FAILED] = want(error)
             found.append(row)
     how = method(setting.device)
     return {
