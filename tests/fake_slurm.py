@@ -11,7 +11,7 @@ echo "$number;cluster"
 """
 SQUEUE = """
 [ -e "$HERE/silent" ] && { echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; }
-cat "$HERE/queue" 2>/dev/null || true
+case "$*" in *%j*) cat "$HERE/names" 2>/dev/null || true;; *) cat "$HERE/queue" 2>/dev/null || true;; esac
 """
 SACCT = """[ -e "$HERE/accounting" ] || { echo "Slurm accounting storage is disabled" >&2; exit 1; }
 cat "$HERE/accounting"

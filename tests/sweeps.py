@@ -66,7 +66,7 @@ def results(row, seed, mean_iu, **more):
 def write_job(folder, row, seed=0, mean_iu=0.5, steps=400, finished=True, times=True, **more):
     """Writes one run folder; ``more`` goes into results.json."""
     folder.mkdir(parents=True)
-    config = {"row": row, "seed": seed, "trainer": {"max_steps": 400}}
+    config = {"row": row, "scale": "small", "seed": seed, "trainer": {"max_steps": 400}}
     (folder / "config.yaml").write_text(json.dumps(config))
     write_curves(folder, seed, steps, mean_iu, times)
     if finished:

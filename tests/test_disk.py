@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from fcnseg import disk
-from fcnseg.disk import exclusive, held, mismatch, require_space, writing
+from fcnseg.disk import exclusive, held, is_held, mismatch, require_space, writing
+from locks import held_elsewhere
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +122,16 @@ def test_without_locks_each_has_a_file_of_its_own(tmp_path, monkeypatch):
         assert len({one.name, two.name, str(tmp_path / "file")}) == 3
         assert {str(path) for path in tmp_path.iterdir()} == {one.name, two.name}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_can_be_told_whether_another_process_holds_a_lock(tmp_path):
+    path = tmp_path / ".lock"
+    assert not is_held(path)
+    path.touch()
+    assert not is_held(path)
+    with held_elsewhere(path):
+        assert is_held(path)
+    assert not is_held(path)
 
 
 def test_a_lock_file_that_was_removed_before_it_could_be_locked_holds_nothing(tmp_path, monkeypatch):

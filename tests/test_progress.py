@@ -1,5 +1,6 @@
 """A bar on terminals, and lines that a log can keep everywhere else."""
 
+import io
 import os
 import pty
 import re
@@ -25,14 +26,30 @@ def test_a_bar_needs_a_terminal(monkeypatch, terminal, wanted, kinds):
     assert [type(each) for each in callbacks(wanted)] == [Announcer, ProgressBar][:kinds]
 
 
-def test_what_is_captured_is_no_terminal(monkeypatch):
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-    assert not progress.is_terminal()
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
-def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("FORCE_COLOR", "1")
+@pytest.mark.parametrize(
+    ("file", "environment", "expected"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"TERM": "dumb", "FORCE_COLOR": "1"}, False),
+        (io.StringIO(), {}, False),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, False),
+        (io.StringIO(), {"TTY_COMPATIBLE": "1"}, False),
+    ],
+)
+def test_a_terminal_is_what_can_draw_and_no_log(monkeypatch, file, environment, expected):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm"} | environment).items():
+        monkeypatch.setenv(name, value)
+    assert progress.is_terminal(file) is expected
+
+
+def test_what_is_captured_is_no_terminal():
     assert not progress.is_terminal()
 
 

@@ -76,12 +76,20 @@ def test_a_recipe_does_not_depart_from_itself(recipe):
         (["model.learn_intermediate=true"], {"model.learn_intermediate"}),
         (["loss.keep=0.5", "loss.class_weights=balanced"], {"loss.keep", "loss.class_weights"}),
         (["loss.balance_sampling=true"], {"loss.balance_sampling"}),
+        (["model.train=head"], {"model.train"}),
+        (["model.learn_final=true"], {"model.learn_final"}),
+        (["data.image_side=200"], {"data.image_side"}),
     ],
 )
 def test_every_departure_is_recorded(overrides, keys):
     config = composed("recipe=pami_heavy", *overrides)
     assert set(departures(config)) == keys
     assert recipe_label(config) == "pami_heavy+modified"
+
+
+def test_what_a_recipe_leaves_open_departs_once(monkeypatch):
+    config = composed("model.train=head", "model.learn_final=true")
+    assert departures(config) == ["model.train", "model.learn_final"]
 
 
 def test_what_equals_the_recipe_is_no_departure():

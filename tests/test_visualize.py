@@ -1,5 +1,7 @@
 """Colours as VOC paints them, and sheets that hold what they say."""
 
+from urllib.parse import unquote
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fcnseg.visualize import (
     ERROR_COLOURS,
     LINE,
     MARGIN,
+    Shown,
     as_palette,
     as_rgb,
     colourise,
@@ -261,6 +264,17 @@ def test_what_is_shown_is_saved_for_reports(tmp_path, always_boat):
     with Image.open(tmp_path / "predictions" / "truth" / f"{names[0]}.png") as picture:
         assert np.unique(picture).tolist() == [0, 255]
         assert tuple(picture.convert("RGB").getpixel((0, 0))) == COLOURS[255]
+
+
+@pytest.mark.parametrize("name", ["図" * 60, "ж" * 100, "a" * 250, "a" * 198 + "é"])
+def test_ids_of_any_length_and_script_are_saved_apart(tmp_path, name):
+    pixel = np.zeros((2, 2), np.uint8)
+    shown = [Shown(each, np.zeros((2, 2, 3), np.uint8), pixel, pixel) for each in (name, f"{name}2")]
+    save_shown(shown, tmp_path, 255)
+    found = [path.name for path in tmp_path.glob("*.png")]
+    assert len(set(found)) == 2
+    assert all(len(each.encode()) <= 204 for each in found)
+    assert all(unquote(each, errors="strict") for each in found)
 
 
 def test_labels_beyond_a_byte_are_saved_as_colours():

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fcnseg.checkpoints import BEST
 from fcnseg.config import TrainConfig
@@ -126,10 +127,11 @@ def announce(
     description = task.model.describe()
     images = f"{len(data.train.source) if data.train else 0} training and {len(data.val.source)} validation images"
     changed = departures(config)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)  # what is printed are users' names
     console.print(
-        f"[bold]{config.model.name}[/] on {config.backbone.name}: {description.parameters:,} parameters, receptive "
-        f"field {description.receptive_field}, weights {task.record['weights_from']}"
+        Text(config.model.name, style="bold")
+        + f" on {config.backbone.name}: {description.parameters:,} parameters, receptive field "
+        f"{description.receptive_field}, weights {task.record['weights_from']}"
     )
     console.print(f"data {config.data.name}: {images}, {len(data.val.source.classes)} classes")
     for remark, counts in split_remarks(data).items():
@@ -149,7 +151,7 @@ def announce(
 def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:
     """Lays the four scores out as a table in percent."""
     table = Table(
-        title=f"{content['model']}, {content['backbone']}, {content['num_images']} images of {content['data']}"
+        title=Text(f"{content['model']}, {content['backbone']}, {content['num_images']} images of {content['data']}")
     )
     table.add_column("weights")
     for label in FOUR_SCORES.values():
@@ -164,7 +166,7 @@ def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:
 
 def show_scores(content: Mapping[str, Any], folder: Path, picture: Path | None = None, weights: str = "last") -> None:
     """Prints the scores, the run folder and what to do next."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(score_table(content, weights))
     console.print(f"run folder    {folder}")
     if picture is None:

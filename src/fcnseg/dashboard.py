@@ -55,8 +55,13 @@ def build(
     workspace = dashboards.workspace(told, scale, owner, project)
     report = dashboards.report(told, scale, owner, project, saved)
     if saved:
-        workspace.save()
-        report.save()
+        try:
+            workspace.save()
+            report.save()
+        except Exception as error:  # no key, no project of that name, no answer
+            raise ValueError(
+                f"W&B does not take it ({error}): wandb login, --entity, --project, or --dry-run"
+            ) from error
         print(f"workspace {workspace.url}\nreport    {report.url}")
         return
     named = {"workspace": workspace, "report": report}
@@ -75,10 +80,13 @@ def account() -> str:
     """
     import wandb
 
+    wrong: object = "it names no default user or team; --entity does"
     try:
-        return str(wandb.Api().default_entity)
+        if found := wandb.Api().default_entity:
+            return str(found)
     except Exception as error:  # no key, no network, no answer
-        raise ValueError(f"W&B knows no account here ({error}): wandb login, or --dry-run, or --out FILE") from error
+        wrong = error
+    raise ValueError(f"W&B knows no account here ({wrong}): wandb login, or --dry-run, or --out FILE")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from uuid import uuid4
 ALGORITHMS = ("sha256", "sha1", "md5")
 """What a checksum may start with, as in "md5:...". """
 
+CLAIM = ".job.lock"
+"""Held in a job's folder by the launcher that runs it."""
+
 POLL_S = 0.2
 """Seconds between two looks at a file that another process holds."""
 
@@ -157,6 +160,18 @@ def held(path: Path, refusal: str) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def is_held(path: Path) -> bool:
+    """Says whether another process holds a lock file; false where the file system knows no locks."""
+    try:
+        with path.open("rb+") as file:
+            _taken(file, "")
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _taken(file: BinaryIO, refusal: str) -> bool:

@@ -62,8 +62,11 @@ def _tracker(name: str, chosen: LoggerConfig, folder: Path, labels: Mapping[str,
 
 
 def watchers(loggers: Sequence[Logger], stopwatch: Stopwatch) -> list[Callback]:
-    """Returns the callbacks that tell trackers more than Lightning does; none where nobody looks."""
-    return [Monitor(stopwatch), Gallery()] if trackers(loggers) else []
+    """Returns the callbacks that tell trackers more than Lightning does; none where nobody looks.
+
+    The monitor comes last: a validation ends for its clock when the pictures are made.
+    """
+    return [Gallery(), Monitor(stopwatch)] if trackers(loggers) else []
 
 
 def start_trackers(loggers: Sequence[Logger], config: TrainConfig, origin: Mapping[str, Any]) -> None:

@@ -218,8 +218,10 @@ def shown(items: "Iterable[Item]", wanted: bool) -> "Iterator[Item]":
     from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
-    yield from track(list(items), "predicting", console=console, disable=not (wanted and console.is_terminal))
+    from fcnseg.progress import is_terminal
+
+    hidden = not (wanted and is_terminal(sys.stderr))
+    yield from track(list(items), "predicting", console=Console(stderr=True), disable=hidden)
 
 
 def submitted(config: PredictConfig, run: "Run", items: "Sequence[Item]", folder: "Path") -> str:

@@ -68,10 +68,15 @@ def callbacks(progress: bool) -> list[Callback]:
     return [Announcer(), ProgressBar()] if progress and is_terminal() else [Announcer()]
 
 
-def is_terminal() -> bool:
-    """Says whether the output is a terminal on which lines can be drawn anew."""
-    console = Console(file=sys.stdout)
-    return console.is_terminal and not console.is_dumb_terminal
+def is_terminal(file: Any = None) -> bool:
+    """Says whether a file is a terminal on which lines can be drawn anew; FORCE_COLOR makes no log one.
+
+    Args:
+        file: standard output, if none is given.
+    """
+    file = file or sys.stdout
+    console = Console(file=file)
+    return bool(file.isatty()) and console.is_terminal and not console.is_dumb_terminal
 
 
 def duration(seconds: float) -> str:

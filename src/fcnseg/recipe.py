@@ -24,18 +24,26 @@ def learning_rate(config: TrainConfig) -> float:
     return float(rate)
 
 
-UNPINNED = {"loss.keep": 1.0, "loss.class_weights": None, "loss.balance_sampling": False}
-"""What no recipe changes."""
+UNPINNED = {
+    "loss.keep": 1.0,
+    "loss.class_weights": None,
+    "loss.balance_sampling": False,
+    "model.train": "all",
+    "model.learn_intermediate": False,
+    "model.learn_final": False,
+    "data.image_side": None,
+}
+"""Values that hold where a recipe says nothing of the key."""
 
 
 def departures(config: TrainConfig) -> list[str]:
-    """Lists the keys whose values are not those that the recipe pins, or no recipe changes, and optimizer.lr if set.
+    """Lists the keys whose values are not those that the recipe pins, or that hold without it, and optimizer.lr if set.
 
     A normalisation that the recipe leaves open belongs to the weights and is no departure.
     """
-    pins = [pin for pin in _leaves(config.recipe.settings) if pin != ("backbone.normalization", None)]
-    pins += UNPINNED.items()
-    found = [key for key, value in pins if _at(config, key) != value]
+    pins = UNPINNED | dict(_leaves(config.recipe.settings))
+    pins.pop("backbone.normalization", None) if pins.get("backbone.normalization") is None else None
+    found = [key for key, value in pins.items() if _at(config, key) != value]
     return found + (["optimizer.lr"] if config.optimizer.lr is not None else [])
 
 

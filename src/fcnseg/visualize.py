@@ -1,5 +1,6 @@
 """Pictures: VOC's palette, overlays, and grids of predictions beside the truth."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,6 +26,9 @@ from fcnseg.colours import (
 from fcnseg.data.dataset import Draw, Labels, Pixels, Sample, SegmentationDataset, Source
 from fcnseg.disk import write_durably
 from fcnseg.fcn import FCN
+
+LONGEST_NAME = 200
+"""Characters of a file's name without its ending; what is still unfinished has 17 more, and 255 bytes are the most."""
 
 __all__ = [
     "ERROR_COLOURS",
@@ -105,7 +109,7 @@ def save_shown(shown: Sequence[Shown], folder: Path, void: int) -> None:
         ValueError: the disk is full, or refuses otherwise.
     """
     for one in shown:
-        name = quote(one.name, safe="")
+        name = file_name(one.name)
         image = Image.fromarray(as_rgb(one.image))
         for path, picture, form in (
             (folder / f"{name}.png", as_palette(one.prediction, None), "PNG"),
@@ -113,6 +117,23 @@ def save_shown(shown: Sequence[Shown], folder: Path, void: int) -> None:
             (folder / "images" / f"{name}.jpg", image, "JPEG"),
         ):
             write_durably(path, partial(picture.save, format=form))
+
+
+def file_name(name: str) -> str:
+    """Returns an id as a file name: characters that none can hold are written %XX, and very long names end in a hash.
+
+    Args:
+        name: an image's id.
+    """
+    quoted = quote(name, safe="")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    head = ""
+    for letter in name:
+        if len(longer := head + quote(letter, safe="")) > LONGEST_NAME - 17:
+            break
+        head = longer
+    return f"{head}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 
 def prediction_grid(shown: Sequence[Shown], source: Source, side: int = 256) -> Image.Image:

@@ -121,6 +121,21 @@ def test_many_zeros_around_a_map_change_no_gradient(kernel, stride, padding, gro
     assert max(error(a.grad.double(), b.grad) for a, b in zip(ours, exact, strict=True)) < 1e-6
 
 
+def test_under_autocast_it_computes_in_half_precision_and_learns_in_single():
+    torch.manual_seed(0)
+    tensors = [torch.randn(1, 4, 9, 13), torch.randn(6, 4, 3, 3), torch.randn(6)]
+    grads = []
+    for way in (convolve, lambda *args: functional.conv2d(*args[:5], groups=args[5])):
+        each = [tensor.clone().requires_grad_() for tensor in tensors]
+        with torch.autocast("cpu", torch.bfloat16):
+            output = way(*each, 1, (2, 2), 1)
+        assert output.dtype == torch.bfloat16
+        output.float().square().sum().backward()
+        grads.append([tensor.grad for tensor in each])
+    assert all(grad.dtype == torch.float32 for grad in grads[0])
+    assert max(error(ours, theirs) for ours, theirs in zip(*grads, strict=True)) < 0.02
+
+
 @pytest.mark.parametrize("learned", [(True, False, False), (False, True, False), (False, False, True)])
 def test_a_wide_convolution_gives_the_gradients_that_are_asked_for(learned):
     tensors = [torch.randn(1, 4, 9, 13), torch.randn(6, 4, 3, 3), torch.randn(6)]

@@ -56,6 +56,16 @@ def test_outputs_are_no_inputs(place):
         assert not [name for name in names(said, apart="photos/out") if "overlays" in name]
 
 
+def test_outputs_are_taken_neither_from_lists_nor_by_name_nor_through_links(place):
+    (place / "out" / "overlays").mkdir(parents=True)
+    (place / "out" / "overlays" / "b.jpg").touch()
+    (place / "link").symlink_to("out")
+    assert names("-", ["out/overlays/b.jpg", "photos/b.jpg", "link/overlays/b.jpg"]) == ["photos/b"]
+    assert names("photos/../*/**/*.jpg") == ["photos/b"]
+    with pytest.raises(ValueError, match=r"input=out/overlays/b\.jpg lies in the folder of the outputs, out"):
+        names("out/overlays/b.jpg")
+
+
 def test_links_that_go_in_circles_end(place):
     (place / "photos" / "again").symlink_to(place / "photos")
     (place / "photos" / "own.jpg").symlink_to("own.jpg")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fcnseg.prediction.outputs import Outputs, OverlayVideo, open_folder
+from fcnseg.prediction.reading import BrokenInputError
 from tiny_voc import voc_palette
 
 CLASSES = ("background", "aeroplane", "bicycle", "bird")
@@ -134,7 +135,7 @@ def test_a_video_of_overlays_has_an_even_size_and_every_frame(tmp_path):
 def test_a_video_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "clip.mp4").mkdir()
     with (
-        pytest.raises(ValueError, match=r"clip\.mp4 cannot be written as a video: set overlays=false"),
+        pytest.raises(BrokenInputError, match=r"clip\.mp4 of .* cannot be written as a video: set overlays=false"),
         OverlayVideo(tmp_path / "clip.mp4", 5, {}) as video,
     ):
         video.add(np.zeros((16, 16, 3), np.uint8))

@@ -87,7 +87,11 @@ def test_a_view_keeps_channels_and_at_least_a_pixel():
     assert seen_as(np.zeros((2, 3, 40, 1), np.uint8), Variant(0.1)).shape == (2, 1, 4, 1)
     image = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     np.testing.assert_array_equal(seen_as(image, Variant(1.0, flip=True))[0, :, 0], image[0, :, 1])
-    assert seen_as(image, Variant()) is not None
+    np.testing.assert_array_equal(seen_as(image, Variant()), image)
+    many = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 6), dtype=np.uint8)
+    smaller = seen_as(many, Variant(0.6))
+    assert smaller.shape == (2, 18, 24, 6)
+    np.testing.assert_array_equal(smaller[..., 3:], seen_as(many[..., 3:], Variant(0.6)))
 
 
 @pytest.mark.parametrize(("pixels", "mapped"), [(7, 3), (3, 7), (10, 10), (5, 1)])

@@ -138,10 +138,15 @@ def test_frames_are_rgb_or_grey_at_their_rate(tmp_path):
 
 def test_a_video_that_ends_early_gives_its_frames_and_says_so(tmp_path):
     video = Frames.opened(write_video(tmp_path / "a.avi", 4))
-    frames = video._replace(announced=9).read(3)
+    frames = video._replace(announced=10).read(3)
     assert len([next(frames) for _ in range(4)]) == 4
-    with pytest.raises(BrokenInputError, match="ends after 4 of the 9 frames"):
+    with pytest.raises(BrokenInputError, match="ends after 4 of the 10 frames"):
         next(frames)
+
+
+def test_a_second_that_only_sound_has_is_no_damage(tmp_path):
+    video = Frames.opened(write_video(tmp_path / "a.avi", 4))
+    assert len(list(video._replace(announced=9).read(3))) == 4  # at 5 frames a second
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all", None])

@@ -1,5 +1,8 @@
 """All inputs: batches of one size, broken files among them, and videos."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from fcnseg.fcn import FCN
 from fcnseg.prediction.inputs import Item
 from fcnseg.prediction.outputs import Outputs
 from fcnseg.prediction.predictor import Predictor
-from fcnseg.prediction.reading import View
+from fcnseg.prediction.reading import Frames, View
 from fcnseg.prediction.runner import Run
 from fcnseg.prediction.tiling import Tiling
 
@@ -107,6 +110,45 @@ def test_a_broken_file_costs_itself_alone(prepare):
     assert str(items[1].path) not in run.done
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            MemoryError(),
+            "memory does not suffice for 2 images of 60x40 at once: set a smaller memory=, tile= or",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory does not suffice for 2 images"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "does not suffice"),
+        (ValueError("the image is smaller than the kernel"), "0.png: the image is smaller than the kernel"),
+    ],
+)
+def test_what_the_net_cannot_do_costs_these_images_alone(prepare, monkeypatch, error, said):
+    run, items = prepare([(40, 60), (40, 60), (30, 30)], batch_size=2)
+    predict = run.predictor.predict
+
+    def refuse(images, probabilities):
+        if images.shape[1] == 40:
+            raise error
+        return predict(images, probabilities)
+
+    monkeypatch.setattr(run.predictor, "predict", refuse)
+    run.predict(items)
+    assert masks(run).keys() == {"2"}
+    assert list(run.skipped) == [str(each.path) for each in items[:2]]
+    assert said in run.skipped[str(items[0].path)]
+
+
+def test_other_errors_are_not_taken_for_a_want_of_memory(prepare, monkeypatch):
+    run, items = prepare([(40, 60)])
+
+    def fail(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(run.predictor, "predict", fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        run.predict(items)
+
+
 def test_a_full_disk_stops_everything(prepare):
     run, items = prepare([(40, 60)] * 2)
     (run.outputs.folder / "masks").touch()
@@ -136,6 +178,35 @@ def test_a_video_becomes_masks_and_a_video(prepare, tmp_path, step, expected):
     video = cv2.VideoCapture(str(run.outputs.folder / "overlays" / "a.avi.mp4"))
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (len(expected), 6 / step)
     assert run.skipped == {}
+
+
+def test_frames_go_together_and_have_probabilities(prepare, tmp_path):
+    write_video(tmp_path / "a.avi", 5)
+    run, _ = prepare(batch_size=2, probabilities=True)
+    run.predict([Item("a.avi", tmp_path / "a.avi")])
+    assert [batch[0] for batch in run.predictor.batches] == [2, 2, 1]
+    found = sorted(path.name for path in (run.outputs.folder / "probabilities" / "a.avi").iterdir())
+    assert found == [f"{number:06d}.npz" for number in range(5)]
+
+
+def test_what_was_read_before_a_video_breaks_is_predicted(prepare, tmp_path, monkeypatch):
+    write_video(tmp_path / "a.avi", 3)
+    opened = Frames.opened
+    monkeypatch.setattr(Frames, "opened", lambda path: opened(path)._replace(announced=50))
+    run, _ = prepare(batch_size=2)
+    run.predict([Item("a.avi", tmp_path / "a.avi")])
+    assert len(masks(run)) == 3
+    assert "ends after 3 of the 50 frames" in run.skipped[str(tmp_path / "a.avi")]
+
+
+def test_a_video_that_cannot_be_drawn_costs_itself_alone(prepare, tmp_path, monkeypatch):
+    write_video(tmp_path / "a.avi", 3)
+    unopened = SimpleNamespace(isOpened=lambda: False, release=lambda: None)
+    monkeypatch.setattr("cv2.VideoWriter", mock.Mock(return_value=unopened))
+    run, items = prepare([(40, 60)])
+    run.predict([Item("a.avi", tmp_path / "a.avi"), *items])
+    assert "cannot be written as a video: set overlays=false" in run.skipped[str(tmp_path / "a.avi")]
+    assert run.done[str(items[0].path)] == "0"
 
 
 def test_a_broken_video_is_skipped(prepare, tmp_path):

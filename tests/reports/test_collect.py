@@ -29,7 +29,10 @@ def test_every_job_is_found_in_its_state(experiment, runs):
         (None, None, "not finished at step 50 of 400", ""),
         (None, "step 50: fine, loss 0.1", "not finished at step 50 of 400", ""),
         (None, "error: no room\n\n", "failed at step 50 of 400", "error: no room"),
-        ({"state": "running"}, "an error of an earlier try", "running at step 50 of 400", ""),
+        ({"state": "running"}, "an error of an earlier try", "not finished at step 50 of 400", ""),
+        ({"state": "running", "cluster_id": "7"}, None, "running at step 50 of 400", ""),
+        ({"state": "refused", "error": "it needs 9 GPUs"}, None, "refused at step 50 of 400", "it needs 9 GPUs"),
+        ({"state": "blocked", "error": "starts from job 0"}, None, "blocked at step 50 of 400", "starts from job 0"),
         ({"state": "failed", "error": "first\nlast"}, None, "failed at step 50 of 400", "last"),
         ({"state": "failed"}, None, "failed at step 50 of 400", "-"),
         ({"state": "waiting"}, None, "waiting at step 50 of 400", ""),
@@ -44,6 +47,23 @@ def test_what_became_of_a_job_is_said(tmp_path, note, console, state, error):
         (folder / "console.log").write_text(console)
     job = read_job(folder)
     assert (job.row, job.seed, job.state, job.error, job.finished) == ("8s", 3, state, error, False)
+
+
+def test_a_job_whose_launcher_lives_is_running(tmp_path, monkeypatch):
+    folder = write_job(tmp_path / "job", "8s", steps=50, finished=False)
+    (folder / "job.json").write_text(json.dumps({"state": "running"}))
+    monkeypatch.setattr("fcnseg.reports.collect.is_held", lambda path: path == folder / ".job.lock")
+    assert read_job(folder).state == "running at step 50 of 400"
+
+
+def test_jobs_of_another_scale_or_table_are_passed_over(experiment, runs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no runs of t2 of scale=full in"):
+        collect(runs / "small", experiment, "full")
+    assert len(collect(runs / "small", experiment, "small")) == len(collect(runs / "small", experiment))
+    folder = write_job(runs / "small" / "other", "8s", 7, finished=False)
+    config = json.loads((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(json.dumps(config | {"experiment": {"title": "another table"}}))
+    assert ("8s", 7) not in states(collect(runs / "small", experiment))
 
 
 def test_a_job_that_has_not_begun_is_known_by_its_note_alone(tmp_path):

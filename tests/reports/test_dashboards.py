@@ -4,6 +4,7 @@ import pytest
 
 from fcnseg.reports import dashboards
 from fcnseg.reports.experiment import read_experiment
+from fcnseg.tracking import wandb_tracker
 from fcnseg.tracking.ledger import STEP_KEY
 
 
@@ -52,6 +53,13 @@ def test_every_curve_that_a_run_logs_has_a_panel(workspace):
     assert ["val/images"] in [each["mediaKeys"] for each in walk(workspace) if "mediaKeys" in each]
     axes = {each["xAxis"] for each in walk(workspace) if each.get("metrics") and "xAxis" in each}
     assert axes == {STEP_KEY}
+
+
+def test_the_best_of_a_curve_goes_by_the_name_that_the_summary_has(workspace, report):
+    names = [f"val/{score}.max" for score in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")]
+    assert [wandb_tracker.SUMMARIES[name.removesuffix(".max")] for name in names] == ["max"] * 4
+    assert all(name in str(report) for name in names)
+    assert all(f"summary:{name}" in str(workspace) for name in names)
 
 
 def test_the_report_says_what_the_paper_found(report, experiment):

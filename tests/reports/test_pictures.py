@@ -46,6 +46,14 @@ def test_a_damaged_picture_is_no_picture(summary, runs):
     assert [cell.uri is None for cell in cells] == [False, False, True, True, True]
 
 
+def test_colours_come_from_a_truth_that_can_be_read(summary, runs):
+    expected = colours(summary, 2)
+    assert len(expected) == 2
+    first = sorted((summary.done(summary.rows[0])[0].folder / "predictions" / "truth").glob("*.png"))[0]
+    first.write_bytes(first.read_bytes()[:20])
+    assert colours(summary, 2) == expected
+
+
 def test_ids_are_shown_as_they_were(experiment, tmp_path):
     from fcnseg.reports.summary import summarise
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fcnseg.reports.curves import Chart, Curve
-from fcnseg.reports.svg import WIDTH, bar_chart, compact, heat_map, line_chart, short, ticks
+from fcnseg.reports.svg import WIDTH, bar_chart, compact, dash, heat_map, line_chart, short, style, ticks
 from sweeps import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,6 +40,10 @@ def test_ticks_are_round_and_cover_the_range(low, high, expected):
 )
 def test_numbers_of_axes_are_short(value, said):
     assert compact(value) == said
+
+
+def test_no_two_rows_look_alike():
+    assert len({(style(place), dash(place)) for place in range(64)}) == 64
 
 
 def test_a_line_goes_where_its_points_are():

@@ -15,14 +15,14 @@ def test_progress_is_the_last_step_and_the_last_score(make_job):
     job = make_job()
     job.folder.mkdir()
     (job.folder / "metrics.csv").write_text("step,train/loss,val/mean_iu\n9,1.5,\n9,,0.25\n19,1.0,\n")
-    assert job.progress() == (19, 0.25)
+    assert job.progress() == (20, 0.25)
 
 
 def test_half_a_line_of_progress_does_no_harm(make_job):
     job = make_job()
     job.folder.mkdir()
     (job.folder / "metrics.csv").write_text("step,val/mean_iu\n9,0.25\n1x")
-    assert job.progress() == (9, 0.25)
+    assert job.progress() == (10, 0.25)
 
 
 def test_a_checkpoint_begins_a_job(make_job):

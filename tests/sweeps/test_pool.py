@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fcnseg.disk import held
+from fcnseg.disk import CLAIM, held
 from fcnseg.sweeps.job import CONSOLE, State
-from fcnseg.sweeps.pool import CLAIM, Pool, found_gpus, meaning
+from fcnseg.sweeps.pool import Pool, found_gpus, meaning
 
 
 def python(code):

@@ -2,18 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from fake_slurm import FakeSlurm
+from fcnseg.disk import CLAIM
+from fcnseg.sweeps import slurm as module
 from fcnseg.sweeps.batch import OUTCOME, SCRIPT
 from fcnseg.sweeps.job import Job, State
-from fcnseg.sweeps.pool import CLAIM
-from fcnseg.sweeps.slurm import Slurm
+from fcnseg.sweeps.slurm import SilentError, Slurm
 from fcnseg.sweeps.sweep import Sweep
 from fcnseg.sweeps.wishes import Wishes
+from locks import held_elsewhere
 from runs import SMALL, composed
 
 WORDS = ["python", "-m", "fcnseg.train"]
@@ -100,6 +100,24 @@ def test_no_more_jobs_than_allowed_are_in_slurm(fake, jobs):
     assert backend.start(jobs[1], WORDS)
 
 
+def test_a_submission_that_slurm_took_without_an_answer_is_found_by_its_name(fake, jobs, monkeypatch):
+    ask = module.ask
+
+    def silent(*command):
+        if command[0] == "sbatch":
+            raise SilentError("sbatch does not answer within 60 s")
+        return ask(*command)
+
+    monkeypatch.setattr(module, "ask", silent)
+    backend = slurm()
+    with pytest.raises(SilentError):
+        backend.start(jobs[0], WORDS)
+    jobs[0].folder = jobs[0].folder.with_name("row=8s,seed=0_ab12")
+    (fake.folder / "names").write_text("3|row=8s\n4|row=8s,seed=0_ab12\n")
+    assert backend.start(jobs[0], WORDS)
+    assert jobs[0].cluster_id == "4"
+
+
 @pytest.mark.parametrize("options", [{"max_jobs": 0}, {"max_jobs": 2, "wait": False}])
 def test_a_number_of_jobs_that_cannot_be_is_refused(fake, options):
     with pytest.raises(ValueError, match=r"hydra\.launcher\.max_jobs"):
@@ -134,18 +152,12 @@ def test_a_job_that_another_launcher_has_just_submitted_is_taken_over(fake, jobs
 
 
 def test_a_job_that_another_launcher_holds_and_its_stages_are_left_to_it(fake, jobs, tmp_path):
-    fcntl = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
-    )
     jobs[0].folder.mkdir()
-    words = [sys.executable, "-c", fcntl, str(jobs[0].folder / CLAIM)]
     backend = slurm()
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.read(1)
+    with held_elsewhere(jobs[0].folder / CLAIM):
         assert not backend.start(jobs[0], WORDS)
         assert jobs[0].state is State.ELSEWHERE
         assert not backend.start(jobs[1], WORDS)
-        other.kill()
     assert fake.calls() == []
 
 

@@ -5,9 +5,11 @@ import signal
 
 import pytest
 
+from fcnseg.disk import CLAIM
 from fcnseg.sweeps import sweep as module
 from fcnseg.sweeps.job import ENDED, State
 from fcnseg.sweeps.sweep import Sweep, said_of
+from locks import held_elsewhere
 
 
 class Instant:
@@ -170,6 +172,20 @@ def test_what_did_not_run_leaves_word(make_job, finish):
     ran(jobs, Instant(finish))
     assert [job.recall().get("state") for job in jobs] == ["refused", "blocked", None]
     assert jobs[0].recall()["error"] == "why"
+
+
+def test_what_somebody_runs_is_not_written_over_by_one_who_refuses_it(make_job, finish):
+    jobs = [make_job(number, state=State.REFUSED, note="a typo") for number in range(3)]
+    jobs[0].set(State.QUEUED, cluster_id="17")  # a sweep that was left to Slurm
+    jobs[1].set(State.FAILED, cluster_id="18")
+    jobs[2].set(State.RUNNING)
+    for job in jobs:
+        job.state, job.note = State.REFUSED, "a typo"
+    with held_elsewhere(jobs[2].folder / CLAIM):
+        ran(jobs, Instant(finish))
+    known = [job.recall() for job in jobs]
+    assert [each["state"] for each in known] == ["queued", "refused", "running"]
+    assert [each["cluster_id"] for each in known] == ["17", "18", None]
 
 
 def test_a_record_that_cannot_be_written_costs_no_other_job(make_job, finish, monkeypatch):

@@ -1,6 +1,7 @@
 """A tracker that fails never stops a training, and says so once."""
 
 import errno
+from unittest import mock
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
@@ -56,6 +57,18 @@ def test_what_failed_is_sent_when_it_is_made_again(tmp_path):
     tracker.log_metrics({"a": 1.0}, 3)
     tracker.log_metrics({"a": 1.0}, 3)
     assert tracker.sent == [(3, {"a": 1.0})]
+
+
+def test_what_nobody_took_does_not_count_as_sent(tmp_path):
+    class Closed(Full):
+        is_open = False
+
+    tracker = Closed(tmp_path, fails=False)
+    tracker.log_metrics({"a": 1.0}, 3)
+    tracker.show([], Legend(("background",), 255), 3)
+    tracker.end(mock.Mock(spec=Ending))
+    assert tracker.sent == []
+    assert tracker.ledger.lacks("a", 3)
 
 
 def test_a_message_shows_no_secret(tmp_path, monkeypatch, capsys):

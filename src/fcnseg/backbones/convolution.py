@@ -58,7 +58,11 @@ def convolve(
     if stride == groups == 1 and max(padding) <= 2 and weight.shape[2:] == (3, 3) and suits_winograd(input, weight):
         return cast(Tensor, Winograd.apply(input, weight, bias, padding))
     if any(pad > size // 2 for pad, size in zip(padding, weight.shape[2:], strict=True)) and suits_wide(weight):
-        return cast(Tensor, Wide.apply(input, weight, bias, stride, padding, groups))
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            input, weight, bias = input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        with torch.autocast("cpu", enabled=False):
+            return cast(Tensor, Wide.apply(input, weight, bias, stride, padding, groups))
     return functional.conv2d(input, weight, bias, stride, padding, groups=groups)
 
 
@@ -79,9 +83,8 @@ def suits_wide(weight: Tensor) -> bool:
     """Whether the gradient of such weights is to be taken apart from that of the input."""
     return (
         weight.device.type == "cpu"
-        and weight.dtype == torch.float32
+        and weight.dtype in (torch.float32, torch.bfloat16)
         and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 

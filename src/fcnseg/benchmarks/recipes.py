@@ -36,7 +36,7 @@ def measure(setting: Setting, backbones: Sequence[str]) -> dict[str, Any]:
     """
     found: Rows = []
     for recipe in MODELS:
-        for backbone in dict.fromkeys([*([OWN[recipe]] if recipe in OWN else []), *backbones]):
+        for backbone in [OWN[recipe]] if recipe in OWN else backbones:
             config = chosen(recipe, backbone)
             row: dict[str, Any] = {"what": f"{config.model.name}, {backbone}", PART: said(config, setting)}
             try:

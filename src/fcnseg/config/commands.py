@@ -107,7 +107,7 @@ class PredictConfig:
     tta: TestTimeConfig = field(default_factory=TestTimeConfig)
     """Test-time augmentation."""
     probabilities: bool = False
-    """Write an NPZ for each image: probabilities [k, h, w] in float16 as the net saw it, and the classes' names."""
+    """Write an NPZ for each image or frame: [k, h, w] in float16 as the net saw it, and the classes' names."""
     overlays: bool = True
     """Draw the masks over their images, with a legend."""
     opacity: float = 0.6

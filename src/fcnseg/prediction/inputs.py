@@ -53,16 +53,19 @@ def find_inputs(said: str, lines: Iterable[str], apart: Path) -> Inputs:
     Args:
         said: a file, a folder, a pattern such as photos/*.jpg (** for any depth), or - for a list.
         lines: the list, one path a line.
-        apart: a folder that is left out: that of the outputs.
+        apart: a folder whose files are left out: that of the outputs.
 
     Raises:
         FileNotFoundError: there is no such file, or nothing fits the pattern.
-        ValueError: nothing is in there, or two inputs would become one output.
+        ValueError: nothing is in there, a file that is named lies in that folder, or two inputs would become one
+            output.
     """
     path = Path(said)
     if said == "-":
-        found = every = _listed(lines)
+        found = every = [(name, file) for name, file in _listed(lines) if not _is_within(file, apart)]
     elif path.is_file():
+        if _is_within(path, apart):
+            raise ValueError(f"input={said} lies in the folder of the outputs, {apart}: choose another output=")
         found = every = [(path.name, path)]
     else:
         files, base = (_walked(path, apart), path) if path.is_dir() else _matching(said, apart)
@@ -83,12 +86,16 @@ def _walked(folder: Path, apart: Path) -> Iterator[Path]:
         yield from (Path(place, file) for file in files if not file.startswith("."))
 
 
+def _is_within(path: Path, folder: Path) -> bool:
+    return folder.resolve() in path.resolve().parents
+
+
 def _matching(pattern: str, apart: Path) -> tuple[list[Path], Path]:
     """Returns the files that fit, and the folder before the first wildcard."""
     if not glob.has_magic(pattern):
         raise FileNotFoundError(f"input={pattern} is no file and no folder")
     fitting = [Path(each) for each in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - takes absolute patterns
-    paths = [path for path in fitting if not path.is_dir() and apart.resolve() not in path.absolute().parents]
+    paths = [path for path in fitting if not path.is_dir() and not _is_within(path, apart)]
     if not paths:
         raise FileNotFoundError(f"no file fits input={pattern}")
     parts = Path(pattern).parts

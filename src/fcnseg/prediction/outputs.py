@@ -15,6 +15,7 @@ from PIL import Image
 
 from fcnseg.data.decoding import Labels, Pixels
 from fcnseg.disk import write_durably, writing
+from fcnseg.prediction.reading import BrokenInputError
 from fcnseg.visualize import as_palette, as_rgb, overlay, with_legend
 
 RECORD = "predictions.json"
@@ -22,6 +23,9 @@ RECORD = "predictions.json"
 
 PARTS = ("masks", "overlays", "probabilities", "archive")
 """The folders in it."""
+
+MOST_FRAMES = 600.0
+"""Frames a second of a video of overlays."""
 
 JPEG_SIDE = 65_500
 """Longest side that a JPEG can have."""
@@ -93,12 +97,20 @@ class Outputs:
             ValueError: the disk is full, or refuses otherwise.
         """
         self.write_mask(name, labels)
+        self.write_probabilities(name, labels, probabilities)
         if self.overlays:
             legend = self.names([int(label) for label in np.unique(labels)])
             picture = with_legend(self.mixed(image, labels), legend)
             picture.thumbnail((JPEG_SIDE, JPEG_SIDE))
             saved = partial(picture.save, format="JPEG", quality=92, subsampling=0)
             write_durably(self.folder / "overlays" / f"{name}.jpg", saved)
+
+    def write_probabilities(self, name: str, labels: Labels, probabilities: NDArray[np.float16] | None) -> None:
+        """Writes the probabilities [k, rows, columns], as the net saw the image; nothing where there are none.
+
+        Raises:
+            ValueError: the disk is full, or refuses otherwise.
+        """
         if probabilities is not None:
             names, size = np.array(self.classes), np.array(labels.shape)
             write_durably(
@@ -153,7 +165,8 @@ class OverlayVideo:
         """Adds a frame [h, w, 3].
 
         Raises:
-            ValueError: the video cannot be written.
+            BrokenInputError: a video of this size cannot be encoded.
+            ValueError: the disk is full, or refuses otherwise.
         """
         sheet = np.asarray(with_legend(picture, self.names))
         height, width = (side + side % 2 for side in sheet.shape[:2])  # codecs halve the colours' sides
@@ -162,9 +175,12 @@ class OverlayVideo:
             with writing(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self.path), code, self.rate, (width, height))
+            rate = min(max(round(self.rate, 2), 0.01), MOST_FRAMES)  # MPEG-4 counts time in no finer steps
+            self._writer = cv2.VideoWriter(str(self.path), code, rate, (width, height))
         if not self._writer.isOpened():
-            raise ValueError(f"{self.path} cannot be written as a video: set overlays=false to write masks alone")
+            raise BrokenInputError(
+                f"{self.path} of {width}x{height} cannot be written as a video: set overlays=false to write masks alone"
+            )
         self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
 
     def __exit__(

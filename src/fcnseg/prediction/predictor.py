@@ -177,6 +177,11 @@ def seen_as(images: Pixels, variant: Variant) -> Pixels:
     height, width = (max(1, round(side * variant.scale)) for side in images.shape[1:3])
     if (height, width) != images.shape[1:3]:
         way = cv2.INTER_AREA if variant.scale < 1 else cv2.INTER_LINEAR
-        resized = [cv2.resize(image, (width, height), interpolation=way) for image in images]
-        images = np.stack(resized).reshape(len(images), height, width, images.shape[3]).astype(np.uint8, copy=False)
+        channels = images.shape[3]
+        resized = np.empty((len(images), height, width, channels), np.uint8)
+        for image, place in zip(images, resized, strict=True):
+            for first in range(0, channels, 4):  # OpenCV's areas end at four channels
+                part = np.ascontiguousarray(image[:, :, first : first + 4])
+                place[:, :, first : first + 4] = np.atleast_3d(cv2.resize(part, (width, height), interpolation=way))
+        images = resized
     return images[:, :, ::-1] if variant.flip else images

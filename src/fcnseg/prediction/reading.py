@@ -14,8 +14,8 @@ from fcnseg.data.decoding import Labels, Pixels, decoded_image
 from fcnseg.data.orientation import UPRIGHT, orientation
 from fcnseg.data.transforms import Augmentation, transforms
 
-OF_DATA_SETS = ", or take its id out of the split"
-"""What decoding advises where files stand in lists."""
+OF_DATA_SETS = (", or take its id out of the split", " of backbone.in_channels: set that key, or")
+"""What decoding advises where files stand in lists, and nets are yet to be built."""
 
 
 class BrokenInputError(ValueError):
@@ -58,7 +58,8 @@ def stored_image(path: Path, channels: int) -> Pixels:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return decoded_image(path, channels)
     except (ValueError, OSError, MemoryError) as error:
-        raise BrokenInputError(str(error).replace(OF_DATA_SETS, "")) from error
+        said = str(error).replace(OF_DATA_SETS[0], "").replace(OF_DATA_SETS[1], " that this net reads:")
+        raise BrokenInputError(said) from error
 
 
 def _turn(path: Path) -> int:
@@ -116,7 +117,7 @@ class Frames(NamedTuple):
         path: of its file.
         reader: OpenCV's.
         rate: frames a second.
-        announced: how many frames its header speaks of; 0 where it does not say.
+        announced: how many frames its header speaks of, or OpenCV reckons from its length; 0 where neither is known.
     """
 
     path: Path
@@ -143,10 +144,11 @@ class Frames(NamedTuple):
         """Yields the frames [h, w, c], RGB or grey, turned as the video asks.
 
         Raises:
-            BrokenInputError: the net reads neither one nor three channels, or frames are missing.
+            BrokenInputError: the net reads neither one nor three channels, or more frames are missing than longer sound
+                or an edit explains.
         """
         if channels not in (1, 3):
-            raise BrokenInputError(f"{self.path} has 3 channels instead of the {channels} of backbone.in_channels")
+            raise BrokenInputError(f"{self.path} has 3 channels instead of the {channels} that this net reads")
         count = 0
         while True:
             there, frame = self.reader.read()
@@ -157,7 +159,7 @@ class Frames(NamedTuple):
             yield np.asarray(np.atleast_3d(cv2.cvtColor(frame, code)), np.uint8)
         if not count:
             raise BrokenInputError(f"{self.path} holds no frame that can be read: restore it")
-        if count < self.announced:
+        if count + self.rate + self.announced / 50 < self.announced:
             raise BrokenInputError(
                 f"{self.path} ends after {count} of the {self.announced} frames that it announces: restore it, or take "
                 "what was predicted of these"

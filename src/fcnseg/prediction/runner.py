@@ -1,19 +1,24 @@
 """Predicts all inputs, in batches of one size, and keeps account of what was written and what was skipped."""
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from fcnseg.data.decoding import Pixels
 from fcnseg.prediction.inputs import Item
 from fcnseg.prediction.outputs import Outputs, OverlayVideo
-from fcnseg.prediction.predictor import Predictor
+from fcnseg.prediction.predictor import Prediction, Predictor
 from fcnseg.prediction.reading import BrokenInputError, Frames, View, resized_back, stored_image, upright_image
 
 WAITING = 4
 """Batches that may wait for more images of their size."""
+
+WANT = re.compile(r"out of memory|[Nn]ot enough memory|can't allocate|[Ii]nsufficient memory")
+"""What torch and OpenCV say when memory ends."""
 
 
 class Waiting(NamedTuple):
@@ -74,7 +79,7 @@ class Run:
         """Predicts all inputs; a broken one is reported and skipped.
 
         Raises:
-            ValueError: an output cannot be written, or the net refuses what it gets.
+            ValueError: an output cannot be written.
         """
         for item in items:
             if item.is_video:
@@ -88,7 +93,7 @@ class Run:
         try:
             image = self.read(item.path, self.channels)
         except BrokenInputError as error:
-            self._skip(item, error)
+            self._skip(item, str(error))
             return
         seen = self.view.of(image)
         self._waiting.setdefault(seen.shape, []).append(Waiting(item, image, seen))
@@ -100,10 +105,34 @@ class Run:
 
     def _flush(self, size: tuple[int, ...]) -> None:
         batch = self._waiting.pop(size)
-        predictions = self.predictor.predict(np.stack([each.seen for each in batch]), self.probabilities)
+        try:
+            predictions = self._predicted([each.seen for each in batch])
+        except BrokenInputError as error:
+            for item, _, _ in batch:
+                self._skip(item, f"{item.path}: {error}")
+            return
         for (item, image, _), (labels, shares) in zip(batch, predictions, strict=True):
             self.outputs.write(item.name, image, resized_back(labels, image.shape[:2]), shares)
             self.done[str(item.path)] = item.name
+
+    def _predicted(self, seen: Sequence[Pixels]) -> list[Prediction]:
+        """Predicts images of one size.
+
+        Raises:
+            BrokenInputError: the net refuses this size, or memory does not suffice for it.
+        """
+        try:
+            return self.predictor.predict(np.stack(seen), self.probabilities)
+        except ValueError as error:
+            raise BrokenInputError(str(error)) from error
+        except (MemoryError, RuntimeError, cv2.error) as error:  # each library has its own way to say so
+            if not isinstance(error, MemoryError) and not WANT.search(str(error)):
+                raise
+            height, width = seen[0].shape[:2]
+            raise BrokenInputError(
+                f"memory does not suffice for {len(seen)} images of {width}x{height} at once: set a smaller memory=, "
+                "tile= or batch_size="
+            ) from error
 
     def _predict_video(self, item: Item) -> None:
         """Writes a mask for each frame that is taken, and one video of overlays."""
@@ -114,20 +143,40 @@ class Run:
             target = self.outputs.folder / "overlays" / name
             video = OverlayVideo(target, frames.rate / self.frame_step, legend) if self.outputs.overlays else None
             with video or nullcontext():
-                for number, image in self._taken(frames):
-                    labels = resized_back(self.predictor.predict(self.view.of(image)[None])[0].labels, image.shape[:2])
-                    self.outputs.write_mask(f"{item.name}/{number:06d}", labels)
-                    self.done[str(item.path)] = item.name
-                    if video is not None:
-                        video.add(self.outputs.mixed(image, labels))
+                for batch in self._taken(frames):
+                    predictions = self._predicted([self.view.of(image) for _, image in batch])
+                    for (number, image), (seen, shares) in zip(batch, predictions, strict=True):
+                        labels, name = resized_back(seen, image.shape[:2]), f"{item.name}/{number:06d}"
+                        self.outputs.write_mask(name, labels)
+                        self.outputs.write_probabilities(name, labels, shares)
+                        self.done[str(item.path)] = item.name
+                        if video is not None:
+                            video.add(self.outputs.mixed(image, labels))
         except BrokenInputError as error:
-            self._skip(item, error)
+            said = str(error)
+            self._skip(item, said if str(item.path) in said else f"{item.path}: {said}")
 
-    def _taken(self, frames: Frames) -> Iterator[tuple[int, Pixels]]:
-        for number, image in enumerate(frames.read(self.channels)):
-            if number % self.frame_step == 0:
-                yield number, image
+    def _taken(self, frames: Frames) -> Iterator[list[tuple[int, Pixels]]]:
+        """Yields the frames that are taken with their numbers, so many at a time as are predicted together.
 
-    def _skip(self, item: Item, error: Exception) -> None:
-        self.skipped[str(item.path)] = str(error)
-        self.report(str(error))
+        Raises:
+            BrokenInputError: as Frames.read, when what was read before is yielded.
+        """
+        batch: list[tuple[int, Pixels]] = []
+        try:
+            for number, image in enumerate(frames.read(self.channels)):
+                if number % self.frame_step == 0:
+                    batch.append((number, image))
+                if len(batch) == self.batch_size:
+                    yield batch
+                    batch = []
+        except BrokenInputError:
+            if batch:
+                yield batch
+            raise
+        if batch:
+            yield batch
+
+    def _skip(self, item: Item, said: str) -> None:
+        self.skipped[str(item.path)] = said
+        self.report(said)

@@ -100,10 +100,14 @@ def tiling(net: FCN, side: int | None, memory: float, scale: float = 1.0) -> Til
 
 
 def reach(net: FCN) -> int:
-    """Returns how many pixels away on each side a pixel of the image can still change a pixel's logits."""
-    coarsest = net.backbone.grids[net.strides[0]]
+    """Returns how many pixels away on each side a pixel of the image may still change a pixel's logits.
+
+    Rounded up to whole cells of the coarsest map, because what is seen begins on one.
+    """
+    stride = net.strides[0]
     # Bilinear upsampling of a map looks less than a cell of it far; the field around a cell's centre comes on top.
-    return coarsest.field // 2 + 1 + sum(net.strides)
+    pixels = net.backbone.grids[stride].field // 2 + 1 + sum(net.strides)
+    return -(-pixels // stride) * stride
 
 
 def bytes_per_pixel(net: FCN) -> float:

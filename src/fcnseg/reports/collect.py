@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from fcnseg.disk import CLAIM, is_held
 from fcnseg.reports.experiment import Experiment
 
 MARKS = ("results.json", "job.json", "config.yaml")
@@ -25,6 +26,8 @@ class Job:
         row: of the table.
         seed: of the run; None where nothing says it.
         results: what results.json holds; empty until the run is finished.
+        experiment: the title of the table that it belongs to; None where nothing says it.
+        scale: full or small; None likewise.
         state: what is said of it, such as "failed at step 20 of 400".
         error: why it failed, or what was left out for it, on one line; empty if there is nothing to say.
     """
@@ -35,6 +38,8 @@ class Job:
     results: Mapping[str, Any]
     state: str = "finished"
     error: str = ""
+    experiment: str | None = None
+    scale: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -90,29 +95,31 @@ def _job_folders(root: Path) -> Iterator[Path]:
         folders[:] = sorted(folder for folder in folders if folder != "wandb")
 
 
-def collect(runs: Path, experiment: Experiment) -> list[Job]:
+def collect(runs: Path, experiment: Experiment, scale: str | None = None) -> list[Job]:
     """Reads every job of an experiment; of a row and seed that ran twice alike, the later one.
 
     Args:
         runs: the folder of a scale.
         experiment: of which jobs are wanted; those of others are passed over.
+        scale: likewise; None takes both.
 
     Raises:
         FileNotFoundError: there are none; says what makes them.
     """
     found = [read_job(folder) for folder in _job_folders(runs)] if runs.is_dir() else []
-    kept = [job for job in found if job is not None and _belongs(job, experiment)]
+    kept = [job for job in found if job is not None and _belongs(job, experiment, scale)]
     if not kept:
+        of_scale = f" of scale={scale}" if scale else ""
         raise FileNotFoundError(
-            f"there are no runs of {experiment.name} in {runs}: make them with `{experiment.command}`, or name their "
-            "folder with --runs"
+            f"there are no runs of {experiment.name}{of_scale} in {runs}: make them with `{experiment.command}`, or "
+            "name their folder with --runs"
         )
     return _latest_of_each(kept)
 
 
-def _belongs(job: Job, experiment: Experiment) -> bool:
-    title = job.results.get("experiment", experiment.title)
-    return title == experiment.title and job.row != ""
+def _belongs(job: Job, experiment: Experiment, scale: str | None) -> bool:
+    of_scale = scale is None or job.scale in (None, scale)
+    return of_scale and job.experiment in (None, experiment.title) and job.row != ""
 
 
 def _latest_of_each(jobs: Sequence[Job]) -> list[Job]:
@@ -138,12 +145,14 @@ def read_job(folder: Path) -> Job | None:
     config = _config(folder / "config.yaml")
     known: dict[str, Any] = {}
     for source in (config, note, results):
-        known |= {key: source[key] for key in ("row", "seed") if source.get(key) is not None}
+        known |= {key: source[key] for key in ("row", "seed", "scale") if source.get(key) is not None}
     if "row" not in known:
         return None
     state, error = ("finished", "") if results else ("failed", damage) if damage else _state(folder, note, config)
-    seed = known.get("seed")
-    return Job(folder, str(known["row"]), seed if isinstance(seed, int) else None, results, state, error)
+    seed, table = known.get("seed"), config.get("experiment")
+    title = results.get("experiment", table.get("title") if isinstance(table, dict) else None)
+    row, seed = str(known["row"]), seed if isinstance(seed, int) else None
+    return Job(folder, row, seed, results, state, error, title, known.get("scale"))
 
 
 def _json(path: Path) -> tuple[dict[str, Any], str]:
@@ -172,8 +181,10 @@ def _state(folder: Path, note: Mapping[str, Any], config: Mapping[str, Any]) -> 
     trainer = config.get("trainer") or {}
     steps = read_entries(folder)
     reached = f" at step {steps[-1].step:,} of {trainer.get('max_steps', '?')}" if steps else ""
-    if state == "failed" or (not state and error):
-        return f"failed{reached}", (error or "-").splitlines()[-1]
+    if state in ("failed", "refused", "blocked") or (not state and error):
+        return f"{state or 'failed'}{reached}", (error or "-").splitlines()[-1]
+    if state == "running" and not note.get("cluster_id") and not is_held(folder / CLAIM):
+        state = ""  # whoever ran it was killed
     return f"{state or 'not finished'}{reached}", ""
 
 

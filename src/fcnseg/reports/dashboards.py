@@ -9,10 +9,14 @@ from wandb_workspaces.reports import v2
 from fcnseg.reports.experiment import SCORES, Experiment
 from fcnseg.tracking.ledger import STEP_KEY
 from fcnseg.tracking.tracker import GALLERY
+from fcnseg.tracking.wandb_tracker import SUMMARIES
 
 wr: Any = v2  # which does not name to type checkers what it exports
 
-PINNED = [f"summary:val/{field}" for field in SCORES]
+BEST = {field: f"val/{field}.{SUMMARIES[f'val/{field}']}" for field in SCORES}
+"""{score: what W&B calls the best of a curve, whose summary is not its last value}."""
+
+PINNED = [f"summary:{name}" for name in BEST.values()]
 """Columns beside the names of runs."""
 
 
@@ -77,7 +81,7 @@ def group(experiment: Experiment, scale: str) -> str:
 def bars() -> list[Any]:
     """Returns a panel for each score, the best of each run beside each other, mean over seeds."""
     return [
-        wr.BarPlot(title=label, metrics=[wr.SummaryMetric(f"val/{field}")], groupby="JobType", groupby_aggfunc="mean")
+        wr.BarPlot(title=label, metrics=[wr.SummaryMetric(BEST[field])], groupby="JobType", groupby_aggfunc="mean")
         for field, label in SCORES.items()
     ]
 

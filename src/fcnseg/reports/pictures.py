@@ -14,6 +14,9 @@ from fcnseg.reports.summary import Summary
 SIDE = 200
 """Longer side of a thumbnail, pixels."""
 
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises of a damaged file."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -54,7 +57,7 @@ def _first(paths: Sequence[Path]) -> str | None:
     for path in paths:
         try:
             return thumbnail(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except UNREADABLE:
             continue
     return None
 
@@ -81,8 +84,11 @@ def colours(summary: Summary, count: int) -> list[tuple[int, int, int]]:
     for row in summary.rows:
         for job in summary.done(row):
             for path in sorted((job.folder / "predictions" / "truth").glob("*.png")):
-                with Image.open(path) as file:
-                    flat = file.getpalette() or []
+                try:
+                    with Image.open(path) as file:
+                        flat = file.getpalette() or []
+                except UNREADABLE:
+                    continue
                 if len(flat) >= 3 * count:
                     return [(flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]) for i in range(count)]
     return []

@@ -59,7 +59,7 @@ def summarise(experiment: Experiment, runs: Path, scale: str | None = None, verd
         FileNotFoundError: there are no runs.
     """
     folder = find_runs(runs, scale)
-    jobs = collect(folder, experiment)
+    jobs = collect(folder, experiment, scale)
     table = lines(experiment, jobs)
     scales = {str(job.results["scale"]) for job in jobs if job.results.get("scale")}
     name = scales.pop() if len(scales) == 1 else folder.name

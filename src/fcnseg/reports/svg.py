@@ -41,7 +41,7 @@ def style(place: int) -> str:
 
 def dash(place: int) -> str:
     """Returns the attribute that draws a row's dashes."""
-    pattern = DASHES[place % len(DASHES)]
+    pattern = DASHES[(place + place // COLOURS) % len(DASHES)]  # so that no colour repeats with its dashes
     return f' stroke-dasharray="{pattern}"' if pattern else ""
 
 

@@ -84,11 +84,11 @@ class Job:
         return any((self.folder / "checkpoints").glob("*.ckpt"))
 
     def progress(self) -> tuple[int, float | None]:
-        """Returns the last step that metrics.csv knows of, and the last mean IU, as a fraction."""
+        """Returns how many steps were done by metrics.csv, and the last mean IU, as a fraction."""
         step, score = 0, None
         with suppress(OSError, ValueError, KeyError), (self.folder / "metrics.csv").open(newline="") as file:
             for line in csv.DictReader(file):
-                step = max(step, int(line["step"] or 0))
+                step = max(step, int(line["step"] or -1) + 1)
                 score = float(value) if (value := line.get("val/mean_iu")) else score
         return step, score
 
@@ -112,7 +112,8 @@ class Job:
         Args:
             more: further entries.
         """
-        content = self.recall() | {
+        recalled = self.recall()
+        content = recalled | {
             "state": str(self.state),
             "error": self.note or None,
             "row": self.config.row,
@@ -125,7 +126,7 @@ class Job:
             "devices": list(self.devices),
             "started": self.started,
             "updated": time.time(),
-            "cluster_id": self.cluster_id,
+            "cluster_id": self.cluster_id or recalled.get("cluster_id"),
             **code_version(),
             **more,
         }

@@ -67,7 +67,7 @@ def _listed(sweep: Sweep, console: Console) -> list[JobReturn]:
     sweep.look()
     for job in sweep.jobs:
         if job.state is State.WAITING and job.is_begun():
-            job.note = f"goes on from step {job.progress()[0]}"
+            job.note = f"goes on from its last checkpoint; it had reached step {job.progress()[0]}"
     console.print(table(sweep.jobs))
     for job in sweep.jobs:
         console.print(f"{job.number}  {job.folder}  {job.note}", soft_wrap=True, markup=False)

@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from fcnseg.config import TrainConfig
-from fcnseg.disk import held
+from fcnseg.disk import CLAIM, held
 from fcnseg.hardware import accelerator
 from fcnseg.interruption import INTERRUPTED
 from fcnseg.sweeps.command import environment, own_devices, processors
 from fcnseg.sweeps.job import CONSOLE, Job, State
-
-CLAIM = ".job.lock"
-"""Held in a job's folder by the launcher that runs it."""
 
 
 class Pool:

@@ -5,11 +5,10 @@ import subprocess
 import time
 from contextlib import suppress
 
-from fcnseg.disk import held, write_durably
+from fcnseg.disk import CLAIM, held, write_durably
 from fcnseg.sweeps.batch import OUTCOME, SCRIPT, script, submission
 from fcnseg.sweeps.command import inherited
 from fcnseg.sweeps.job import Job, State
-from fcnseg.sweeps.pool import CLAIM
 from fcnseg.sweeps.wishes import Wishes
 
 PATIENCE_S = 60
@@ -26,6 +25,10 @@ OVER = (
 
 ASK = ("squeue", "--noheader", "--all", "--states=all", "--format=%i|%T")
 """Asks for the states of all jobs of a user that Slurm remembers: without accounting those of the last minutes."""
+
+
+NAMES = ("squeue", "--noheader", "--format=%i|%j")
+"""Asks for the names of a user's jobs; squeue cannot look for one that holds commas."""
 
 
 class Slurm:
@@ -139,10 +142,10 @@ class Slurm:
         try:
             return ask(*("sbatch", *submission(job, job.folder.name, after), str(path))).split(";")[0]
         except SilentError:  # Slurm may have taken it all the same
-            found = ask("squeue", "--noheader", "--format=%i", f"--user={os.getuid()}", f"--name={job.folder.name}")
-            if not found:
+            named = (line.partition("|") for line in ask(*NAMES, f"--user={os.getuid()}").splitlines())
+            if (found := next((number for number, _, name in named if name == job.folder.name), None)) is None:
                 raise
-            return found.split()[0]
+            return found.strip()
 
     def _note(self, job: Job, taken_over: bool) -> None:
         number = job.cluster_id

@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from fcnseg.disk import CLAIM, held
 from fcnseg.interruption import INTERRUPTED
 from fcnseg.sweeps.backend import Backend
 from fcnseg.sweeps.job import ENDED, Job, State
@@ -147,11 +148,14 @@ class Sweep:
         return True
 
     def _leave_word(self) -> None:
-        """Writes down why jobs did not run; a folder that holds another run is left alone."""
+        """Writes down why jobs did not run; another run's folder, and a job that somebody runs, are left alone."""
         for job in self._in(State.BLOCKED, State.REFUSED):
-            if job.results() is None and job.recall().get("config_hash", job.config_hash) == job.config_hash:
-                with suppress(ValueError):
-                    job.write()
+            known = job.recall()
+            submitted = known.get("cluster_id") and known.get("state") in (State.QUEUED, State.RUNNING, State.SUBMITTED)
+            if submitted or job.results() is not None or known.get("config_hash", job.config_hash) != job.config_hash:
+                continue
+            with suppress(ValueError, FileExistsError), held(job.folder / CLAIM, "another launcher runs it"):
+                job.write()
 
     def _has_lost_stage(self, job: Job) -> bool:
         lost = set(ENDED) - {State.FINISHED, State.SUBMITTED}

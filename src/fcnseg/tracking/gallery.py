@@ -9,7 +9,7 @@ from fcnseg.visualize import predicted
 
 
 class Gallery(Callback):
-    """Shows the trackers what the net predicts; goes last among the callbacks, after the checkpoint."""
+    """Shows the trackers what the net predicts; goes behind the checkpoint among the callbacks."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predicts a few images, in the first process alone."""
@@ -18,7 +18,7 @@ class Gallery(Callback):
             return
         assert isinstance(pl_module, SegmentationTask)
         step = trainer.fit_loop.epoch_loop._batches_that_stepped
-        wanting = [each for each in trackers(trainer.loggers) if each.ledger.lacks(GALLERY, step)]
+        wanting = [each for each in trackers(trainer.loggers) if each.is_open and each.ledger.lacks(GALLERY, step)]
         if wanting:
             wanting[0].attempt(lambda: show(wanting, pl_module, data, step))
 

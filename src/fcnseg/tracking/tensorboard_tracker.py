@@ -30,6 +30,11 @@ class TensorboardTracker(Tracker):
         super().__init__(folder)
         self.writer: Any = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file of events."""
+        return self.writer is not None
+
     def _start(self, facts: Mapping[str, Any], diff: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -41,22 +46,16 @@ class TensorboardTracker(Tracker):
             self.ledger.note({"run": None}, 0)
 
     def _log(self, metrics: Mapping[str, float], step: int | None) -> None:
-        if self.writer is None:
-            return
         for name, value in metrics.items():
             self.writer.add_scalar(name, float(value), step)
         self.writer.flush()
 
     def _show(self, shown: Sequence[Shown], legend: Legend, step: int) -> None:
-        if self.writer is None:
-            return
         for one in shown:
             self.writer.add_image(f"{GALLERY}/{one.name}", _strip(one, legend), step, dataformats="HWC")
         self.writer.flush()
 
     def _end(self, ending: Ending) -> None:
-        if self.writer is None:
-            return
         content, legend, step = ending.content, ending.legend, int(ending.content["steps"])
         lines = ["| id | mean IU | pixel acc. |", "| --- | --- | --- |"]
         for one in ending.shown:
@@ -65,7 +64,7 @@ class TensorboardTracker(Tracker):
         self.writer.add_text("val/predictions", "\n".join(lines), step)
         matrix = confusion_picture(content["confusion_matrix"])
         self.writer.add_image("val/confusion_matrix", matrix, step, dataformats="HWC")
-        self.writer.flush()
+        self.writer.close()  # a thread ends; flushing goes on to work
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -97,7 +97,7 @@ class Tracker(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Sends what was not sent before."""
-        fresh = self.ledger.fresh(metrics, step)
+        fresh = self.ledger.fresh(metrics, step) if self.is_open else {}
         if not fresh:
             return
 
@@ -110,6 +110,8 @@ class Tracker(Logger):
     @rank_zero_only
     def show(self, shown: Sequence[Shown], legend: Legend, step: int) -> None:
         """Sends pictures of images beside truth and prediction."""
+        if not self.is_open:
+            return
 
         def send() -> None:
             self._show(shown, legend, step)
@@ -120,7 +122,8 @@ class Tracker(Logger):
     @rank_zero_only
     def end(self, ending: Ending) -> None:
         """Sends what is known of a finished run only."""
-        self.attempt(lambda: self._end(ending))
+        if self.is_open:
+            self.attempt(lambda: self._end(ending))
 
     def attempt(self, act: Callable[[], None]) -> None:
         """Does something that may fail; of several failures the first one is said."""
@@ -130,6 +133,11 @@ class Tracker(Logger):
             if not self._complained:
                 self._complained = True
                 warn(f"{self.label} misses something of this run, which goes on without: {_first_line(error)}")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run has begun that takes entries; what none takes is not noted as sent either."""
+        return True
 
     # ---- what a tracker has to do
 

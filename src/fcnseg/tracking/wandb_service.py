@@ -1,5 +1,6 @@
 """The service behind W&B: whether it answers, and how a run begins and ends whatever it does."""
 
+import http.client
 import os
 import sys
 import threading
@@ -86,13 +87,13 @@ def unreachable(base_url: str, timeout: float = PROBE_S) -> str | None:
         base_url: its address.
         timeout: seconds that it has.
     """
-    asked = urllib.request.Request(f"{base_url.rstrip('/')}/graphql", data=b"{}", method="POST")
-    asked.add_header("Content-Type", "application/json")
     try:
+        asked = urllib.request.Request(f"{base_url.rstrip('/')}/graphql", data=b"{}", method="POST")
+        asked.add_header("Content-Type", "application/json")
         urllib.request.urlopen(asked, timeout=timeout).close()
     except urllib.error.HTTPError as error:
         return f"{base_url} answers {error.code}" if error.code >= 500 else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{base_url}: {getattr(error, 'reason', error)}"
     return None
 

@@ -76,6 +76,11 @@ class WandbTracker(Tracker):
         self.run: Any = None
         self._later = self.ledger.entries  # W&B's own count of entries goes on from here
 
+    @property
+    def is_open(self) -> bool:
+        """Whether W&B has begun a run."""
+        return self.run is not None
+
     def _start(self, facts: Mapping[str, Any], diff: str | None) -> None:
         self.ledger.id = os.environ.get("WANDB_RUN_ID") or self.ledger.id  # an agent of a sweep has named the run
         # What artifacts are made of stays beside the record that names it, until it is sent.
@@ -101,21 +106,16 @@ class WandbTracker(Tracker):
             self.run.save(str(path), base_path=self.run.dir, policy="now")
 
     def _log(self, metrics: Mapping[str, Any], step: int | None) -> None:
-        if self.run is None:
-            return
         at = {} if step is None else {STEP_KEY: step}
         later, self._later = self._later, 0
         self.run.log({**metrics, **at}, **({"step": later} if later > self.run.step else {}))
 
     def _show(self, shown: Sequence[Shown], legend: Legend, step: int) -> None:
-        if self.run is not None:
-            self._log({GALLERY: [picture(one, legend) for one in shown]}, step)
+        self._log({GALLERY: [picture(one, legend) for one in shown]}, step)
 
     # ---- the end
 
     def _end(self, ending: Ending) -> None:
-        if self.run is None:
-            return
         for act in (self._summarise, self._tabulate, self._confuse, self._hand_over):
             self.attempt(lambda act=act: act(ending))  # type: ignore[misc]
 
@@ -183,12 +183,13 @@ def picture(one: Shown, legend: Legend) -> Any:
     import wandb
 
     image = as_rgb(one.image)
-    if max(len(legend.classes), legend.void + 1) > 256:  # masks hold a byte a pixel
-        return wandb.Image(np.hstack([image, colourise(one.prediction, None)]), caption=one.name)
+    if legend.void < 0 or legend.void > 255 or one.prediction.dtype != np.uint8:  # masks hold a byte a pixel
+        drawn = colourise(one.prediction, None), colourise(one.truth, legend.void)
+        return wandb.Image(np.hstack([image, *drawn]), caption=f"{one.name}: image, prediction, truth")
     names = dict(enumerate(legend.classes)) | {legend.void: "void"}
     masks = {"prediction": one.prediction, "ground_truth": one.truth}
-    drawn = {key: {"mask_data": _bytes(mask), "class_labels": names} for key, mask in masks.items()}
-    return wandb.Image(image, masks=drawn, caption=one.name)
+    layers = {key: {"mask_data": _bytes(mask), "class_labels": names} for key, mask in masks.items()}
+    return wandb.Image(image, masks=layers, caption=one.name)
 
 
 def _bytes(mask: Labels) -> Labels:
