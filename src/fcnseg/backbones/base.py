@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from fcnseg.backbones.convolution import Convolution, fastest_format
 from fcnseg.backbones.dense import Last, taken_last
 from fcnseg.backbones.head import Head
-from fcnseg.backbones.heap import trim_before
+from fcnseg.backbones.heap import TRIMMER
 from fcnseg.backbones.layers import (
     BatchNorm,
     Concat,
@@ -233,7 +233,7 @@ class Backbone(nn.Module):
         if sizes is not None:
             inputs = inputs * inside(sizes, inputs.shape[2], inputs.shape[3]).to(inputs.dtype)[:, None]
         inputs = inputs.contiguous(memory_format=fastest_format(inputs.device.type))
-        trim_before(inputs)
+        TRIMMER.before(inputs)
         last = taken_last(self.named_children())
         planned = self._plans(inputs.shape[2], inputs.shape[3])
         if planned is None:
