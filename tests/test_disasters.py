@@ -3,11 +3,14 @@
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from runs import SMALL, outcome, unequal
+from runs import SMALL, outcome, surroundings, unequal
 from warm import Training, finished, steps_of
 
 TABLE = Path(__file__).parents[1] / "docs" / "faults.md"
@@ -63,6 +66,26 @@ def test_a_signal_to_the_whole_group_is_no_accident_of_its_workers(tmp_path, who
     assert reached > 0
     assert f"continued from step {reached}" in finished(tmp_path / "run", run)
     assert unequal(outcome(tmp_path / "run"), whole[1]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_a_long_validation_ends_the_process_and_its_workers(tmp_path, number, status):
+    """Its loader is at work then, and workers leave the signals that Python would end them by to the training."""
+    folder = tmp_path / "run"
+    run = (*SMALL, "data.workers=2", "data.val_count=3000", "trainer.limit_val_batches=null")
+    words = [sys.executable, "-m", "fcnseg.train", *run, f"hydra.run.dir={folder}"]
+    with subprocess.Popen(words, cwd=tmp_path, env=surroundings(), stdout=-1, stderr=-2, text=True) as training:
+        deadline = time.monotonic() + 120
+        while not any(folder.glob("checkpoints/*.ckpt")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)  # the checkpoint lies between two validations, of half a minute each
+        assert len(children(training.pid)) >= 2
+        training.send_signal(number)
+        said, _ = training.communicate(timeout=60)
+    assert training.returncode == status
+    assert "stopped: stopped at step" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

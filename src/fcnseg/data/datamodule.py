@@ -1,8 +1,10 @@
 """The LightningDataModule: sources, transforms and samplers put together."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 import cv2
 import numpy as np
@@ -106,6 +108,8 @@ class SegmentationData(LightningDataModule):
         return self._loader(self.val, ValidationImages(len(self.val), rank, world_size))
 
     def _loader(self, dataset: SegmentationDataset, batches: Sampler[list[Draw]]) -> DataLoader[Sample]:
+        if self.workers:
+            end_workers_at_exit()
         return DataLoader(
             dataset,
             batch_sampler=batches,
@@ -140,6 +144,23 @@ def started(worker: int) -> None:
     for number in LEFT_TO_TRAINING:
         signal.signal(number, signal.SIG_IGN)
     settle(worker)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Sees to it that this process can end while a loader is at work, as a run does that is asked to in a validation.
+
+    Python asks such workers to end by SIGTERM, which they leave to the training, and then waits for them for ever.
+    """
+    atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch takes a worker's end for an accident
+    for each in multiprocessing.active_children():
+        if each.daemon:
+            each.kill()
 
 
 def settle(worker: int = 0) -> None:
