@@ -29,6 +29,13 @@ REFUSED = {
         ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=sbd", "data.root=/voc", "data.sbd_root=/sbd"],
         r"  python -m fcnseg\.train .* data=sbd data.root=/voc data.sbd_root=/sbd backbone.weights=none seed=0\n",
     ),
+    "a row without the one before": (
+        [
+            *("model=fcn16s", "recipe=pami_heavy", *BARE),
+            "+experiment.rows={fixed: [model=fcn32s, model.train=head], whole: [model=fcn32s], 16s: [model=fcn16s]}",
+        ],
+        r"starts from a finished fcn32s, .* Give the same command with row=whole, this experiment's fcn32s, in the same",
+    ),
     "the finest net without the one before": (
         ["model=fcn8s", "recipe=cvpr2015", *BARE],
         r"fcn8s starts from a finished fcn16s, .* First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "

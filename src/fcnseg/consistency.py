@@ -234,14 +234,27 @@ def _check_stage(net: FCN, config: TrainConfig) -> None:
     if config.init_from or (stride := coarser_stride(config, net)) is None:
         return
     if config.experiment.rows:
-        what = f"Run the row of this experiment that is fcn{stride}s, in the same sweep or before it"
+        what = (
+            f"Give the same command with row={rows_of(config, stride)}, this experiment's fcn{stride}s, in the same "
+            "sweep or before it"
+        )
     else:
         what = f"First run\n  python -m fcnseg.train {_command(config, stride)}\nwith your other keys, then this again"
     raise ValueError(
         f"under recipe={config.recipe.name} {config.model.name} starts from a finished fcn{stride}s, and none of the "
-        f"same backbone, data, recipe and seed is at hand. {what}; or add init_from=RUN_FOLDER (or train all streams "
-        "together: recipe=modern)"
+        f"same backbone, data, recipe and seed is at hand. {what}; or add init_from=RUN_FOLDER, or train all streams "
+        "together: recipe.staged=false"
     )
+
+
+def rows_of(config: TrainConfig, stride: int) -> str:
+    """Returns the rows of the experiment that train the whole net of a stride; its name where they do not say it."""
+    named = [
+        row
+        for row, overrides in config.experiment.rows.items()
+        if f"model=fcn{stride}s" in overrides and "model.train=head" not in overrides
+    ]
+    return ",".join(named) or "NAME"
 
 
 def _command(config: TrainConfig, stride: int) -> str:

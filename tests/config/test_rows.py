@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fcnseg.config import CONF_DIR, EXPERIMENTS_DIR, TrainConfig, register, resolved
-from fcnseg.config.rows import key_of, stands_for, with_row
+from fcnseg.config.rows import key_of, run_name, stands_for, with_row
 from runs import SMALL, run
 
 TABLES = sorted({path.stem for path in EXPERIMENTS_DIR.glob("*.yaml")} - {"squeezenet_voc", "bound_by_stride"})
@@ -18,6 +18,19 @@ TABLE = (
     "+experiment.small_rows={b: ['optimizer.lr=7']}",
     "small=['data.crop=32', 'data.batch_size=2']",
 )
+
+
+@pytest.mark.parametrize(
+    ("row", "scale", "expected"),
+    [
+        (None, "full", "net_data"),
+        ("16s", "full", "t2_16s"),
+        ("16s", "small", "t2_16s_small"),
+        (None, "small", "t2_small"),
+    ],
+)
+def test_a_run_is_named_after_what_makes_it(row, scale, expected):
+    assert run_name("t2", row, scale, "net_data") == expected
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,11 @@
 """What a report says beside its table: remarks, classes, confusions."""
 
+import json
+
 import numpy as np
 import pytest
 
+from fcnseg.disk import read_json
 from fcnseg.reports.summary import confusion, per_class, summarise, worst_confusions
 from sweeps import CLASSES, write_job
 
@@ -30,6 +33,25 @@ def test_other_images_of_the_same_number_are_noticed(experiment, tmp_path):
     write_job(tmp_path / "a", "32s", 0, 0.4)
     write_job(tmp_path / "b", "16s", 0, 0.4, data_fingerprint={"train": "a", "val": "c"})
     assert "different validation images" in remarks(experiment, tmp_path)
+
+
+def test_the_command_has_what_all_jobs_were_told_and_nobodys_places(experiment, runs):
+    for number, job in enumerate(sorted((runs / "small").iterdir())):
+        told = [
+            "scale=small",
+            "data.root=/home/me/VOC",
+            "data=voc2012_aug",
+            f"seed={number}",
+            "row=8s",
+            "data.workers=2",
+        ]
+        told += ["backbone.weights=none", "backbone.mean=[1, 2]", "hydra.launcher.n_jobs=2"]
+        note = read_json(job / "job.json") | {"overrides": told}
+        (job / "job.json").write_text(json.dumps(note))
+    assert summarise(experiment, runs).command == (
+        "python -m fcnseg.train -cn t2 scale=small data.root=... data=voc2012_aug backbone.weights=none "
+        "'backbone.mean=[1, 2]'"
+    )
 
 
 def test_errors_are_among_the_remarks(summary):

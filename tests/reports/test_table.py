@@ -41,7 +41,15 @@ def test_a_row_without_runs_has_the_papers_numbers_alone(table):
 def test_facts_say_what_it_takes_to_judge(table):
     facts = table["16s"].facts
     assert facts == {
-        **{"seeds": "0, 1", "steps": "400", "images": "300", "recipe": "modern", "changed": "-"},
+        **{"net": "fcn16s, squeezenet32", "weights": "weights.pt", "data": "voc2012"},
+        **{
+            "trained on": "700",
+            "scored on": "300",
+            "seeds": "0, 1",
+            "steps": "400",
+            "recipe": "modern",
+            "changed": "-",
+        },
         **{"commit": "0123456", "device": "cpu", "time a run": "1 h 6 min"},
     }
 

@@ -84,3 +84,9 @@ def test_the_summary_names_what_did_not_finish(make_job, state):
     counts = {str(State.FINISHED): "1 finished", str(state): f"1 {state}"}
     said = ", ".join(counts[each] for each in map(str, State) if each in counts)
     assert f"{said}; the same command goes on" in printed
+    assert "mean IU" in printed  # the table
+
+
+def test_a_sweep_that_has_finished_says_no_more(make_job):
+    printed = shown(lambda console: summary([make_job(0, state=State.FINISHED)], console))
+    assert printed.splitlines()[-1] == "1 finished"

@@ -87,8 +87,25 @@ def key_of(override: str) -> str:
 
 
 def register_resolver() -> None:
-    """Lets a sweep name all rows of its experiment: ``row: ${names:${experiment.rows}}``."""
+    """Lets a sweep name all rows of its experiment, ``row: ${names:${experiment.rows}}``, and a run its folder."""
     OmegaConf.register_new_resolver("names", _names, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def run_name(primary: str, row: str | None, scale: str, parts: str) -> str:
+    """Returns what a run's folder is called after the time.
+
+    Rows and scales come into the configuration when the folder has its name, so it bears theirs.
+
+    Args:
+        primary: name of the configuration.
+        row: of an experiment.
+        scale: full or small.
+        parts: model, backbone and data as composed.
+    """
+    applied = [str(row)] if row is not None else []
+    applied += [scale] if scale != "full" else []
+    return "_".join([primary, *applied]) if applied else parts
 
 
 def _names(rows: Any) -> str:

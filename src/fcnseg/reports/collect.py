@@ -28,6 +28,7 @@ class Job:
         results: what results.json holds; empty until the run is finished.
         experiment: the title of the table that it belongs to; None where nothing says it.
         scale: full or small; None likewise.
+        overrides: those of the sweep's command line, the job's own row and seed among them.
         state: what is said of it, such as "failed at step 20 of 400".
         error: why it failed, or what was left out for it, on one line; empty if there is nothing to say.
     """
@@ -40,6 +41,7 @@ class Job:
     error: str = ""
     experiment: str | None = None
     scale: str | None = None
+    overrides: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -152,7 +154,9 @@ def read_job(folder: Path) -> Job | None:
     seed, table = known.get("seed"), config.get("experiment")
     title = results.get("experiment", table.get("title") if isinstance(table, dict) else None)
     row, seed = str(known["row"]), seed if isinstance(seed, int) else None
-    return Job(folder, row, seed, results, state, error, title, known.get("scale"))
+    said = note.get("overrides")
+    overrides = tuple(map(str, said)) if isinstance(said, list) else ()
+    return Job(folder, row, seed, results, state, error, title, known.get("scale"), overrides)
 
 
 def _json(path: Path) -> tuple[dict[str, Any], str]:

@@ -18,7 +18,7 @@ def markdown(summary: Summary) -> str:
             parts.append(f"{what}: {escaped(said)}")
     if experiment.cost:
         parts.append(f"Cost: {escaped(experiment.cost)}")
-    parts.append(f"Made by `{experiment.command}`; scale {escaped(summary.scale)}.")
+    parts.append(f"Made by `{summary.command}`; scale {escaped(summary.scale)}.")
     parts += [scores(summary), "\n".join(f"* {escaped(each)}" for each in summary.remarks), facts(summary.lines)]
     if classes := class_table(summary):
         parts += ["## IU of each class", classes]

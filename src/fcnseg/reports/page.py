@@ -60,7 +60,7 @@ def about(summary: Summary) -> str:
         "Cost": experiment.cost,
     }
     rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(said)}</dd>" for what, said in known.items() if said)
-    made = f"<dt>Made by</dt><dd><code>{escape(experiment.command)}</code></dd>"
+    made = f"<dt>Made by</dt><dd><code>{escape(summary.command)}</code></dd>"
     return f'<h1>{escape(experiment.title)}</h1>\n{verdict}<dl class="about">{rows}{made}</dl>\n'
 
 

@@ -1,5 +1,6 @@
 """All that a report says, before it is written in some form: table, remarks, classes and confusions."""
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from fcnseg.reports.experiment import Experiment
 from fcnseg.reports.table import Line, finite, lines
 
 Matrix = NDArray[np.float64]
+
+
+LEFT_OUT = ("row=", "seed=", "hydra.", "hydra/", "logger", "data.workers=", "data.cache=", "trainer.progress=")
+"""What overrides begin with that change no result, or belong to a job."""
+
+PLACES = ("data.root", "data.sbd_root", "data.images", "data.masks", "data.classes", "backbone.weights")
+"""Keys whose values are places on somebody's disk."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,14 @@ class Summary:
     remarks: tuple[str, ...]
     verdict: str = ""
 
+    @property
+    def command(self) -> str:
+        """The command that made the runs, with what all of them were told; places on disk are the user's own."""
+        told = [dict.fromkeys(job.overrides) for job in self.jobs if job.overrides] or [{}]
+        common = [each for each in told[0] if all(each in other for other in told)]
+        words = [_without_place(each) for each in common if not each.startswith(LEFT_OUT)]
+        return " ".join([self.experiment.command, *words])
+
     def done(self, row: str) -> list[Job]:
         """Returns the finished runs of a row."""
         return [job for job in self.jobs if job.row == row and job.finished]
@@ -44,6 +60,13 @@ class Summary:
     def rows(self) -> list[str]:
         """Rows with a finished run, in the table's order."""
         return [line.row for line in self.lines if self.done(line.row)]
+
+
+def _without_place(override: str) -> str:
+    key, _, value = override.partition("=")
+    if key in PLACES and "/" in value:
+        return f"{key}=..."
+    return shlex.quote(override)
 
 
 def summarise(experiment: Experiment, runs: Path, scale: str | None = None, verdict: str = "") -> Summary:

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fcnseg.reports.collect import Job
@@ -64,7 +65,10 @@ class Line:
         return any(self.facts[name] != "-" for name in FACTS)
 
 
-FACTS = ("seeds", "steps", "images", "recipe", "changed", "commit", "device", "time a run")
+FACTS = (
+    *("net", "weights", "data", "trained on", "scored on", "seeds", "steps", "recipe", "changed", "commit", "device"),
+    "time a run",
+)
 """What the second table says of each row."""
 
 
@@ -123,9 +127,13 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
     results = [job.results for job in done]
     seconds = [value for each in results if (value := finite(each.get("seconds"))) is not None]
     values: dict[str, Iterable[str]] = {
+        "net": [_joined(each, "model", "backbone") for each in results],
+        "weights": [Path(str(each.get("weights_from") or "-")).name for each in results],
+        "data": [str(each.get("data") or "-") for each in results],
+        "trained on": [_count((each.get("split_counts") or {}).get("train")) for each in results],
+        "scored on": [_count(each.get("num_images")) for each in results],
         "seeds": ["-" if job.seed is None else str(job.seed) for job in done],
         "steps": [_count(each.get("steps")) for each in results],
-        "images": [_count(each.get("num_images")) for each in results],
         "recipe": [str(each.get("recipe") or "-") for each in results],
         "changed": [key for each in results for key in each.get("departures") or []] or ["-"],
         "commit": [_commit(each) for each in results],
@@ -133,6 +141,10 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
         "time a run": [duration(statistics.fmean(seconds)) if seconds else "-"],
     }
     return {name: ", ".join(dict.fromkeys(said)) for name, said in values.items()}
+
+
+def _joined(results: Any, *keys: str) -> str:
+    return ", ".join(str(results[key]) for key in keys if results.get(key)) or "-"
 
 
 def _count(value: Any) -> str:

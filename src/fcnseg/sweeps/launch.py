@@ -58,6 +58,8 @@ def launch(
             return _listed(sweep, console)
         sweep.run()
     summary(jobs, console)
+    if jobs and jobs[0].config.experiment.rows:
+        console.print(f"beside the paper: python -m fcnseg.report {hydra.job.config_name}", soft_wrap=True)
     if sweep.signal:
         raise SystemExit(sweep.status())
     return [_returned(job, str(hydra.sweeper._target_)) for job in jobs]

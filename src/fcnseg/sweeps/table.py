@@ -114,6 +114,9 @@ def summary(jobs: Sequence[Job], console: Console) -> None:
             console.print(f"[{colour}]job {job.number} {job.state}[/] {escape(job.name)}", soft_wrap=True)
             console.print(escape(job.last_words(5) if job.state is State.FAILED else job.note), soft_wrap=True)
             console.print(f"  {job.folder}", soft_wrap=True, highlight=False)
+    if not console.is_terminal:  # where the live table stands already
+        console.print(table(jobs))
     counts = {state: sum(job.state is state for job in jobs) for state in State}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    console.print(f"{said}; the same command goes on with what is not finished", soft_wrap=True, highlight=False)
+    rest = "" if counts[State.FINISHED] == len(jobs) else "; the same command goes on with what is not finished"
+    console.print(f"{said}{rest}", soft_wrap=True, highlight=False)
