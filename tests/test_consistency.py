@@ -29,13 +29,6 @@ REFUSED = {
         ["model=fcn16s", "recipe=pami_heavy", *BARE, "data=sbd", "data.root=/voc", "data.sbd_root=/sbd"],
         r"  python -m fcnseg\.train .* data=sbd data.root=/voc data.sbd_root=/sbd backbone.weights=none seed=0\n",
     ),
-    "a row without the one before": (
-        [
-            *("model=fcn16s", "recipe=pami_heavy", *BARE),
-            "+experiment.rows={fixed: [model=fcn32s, model.train=head], whole: [model=fcn32s], 16s: [model=fcn16s]}",
-        ],
-        r"starts from a finished fcn32s, .* Give the same command with row=whole, this experiment's fcn32s, in the same",
-    ),
     "the finest net without the one before": (
         ["model=fcn8s", "recipe=cvpr2015", *BARE],
         r"fcn8s starts from a finished fcn16s, .* First run\n  python -m fcnseg\.train model=fcn16s backbone=vgg16 "
@@ -164,6 +157,13 @@ def test_is_refused_by_its_key_with_the_remedy(overrides, request):
     message = REFUSED[request.node.callspec.id][1]
     with pytest.raises(ValueError, match=message):
         check(composed(*overrides))
+
+
+def test_a_row_without_the_one_before_names_that_row():
+    config = composed("model=fcn16s", "recipe=pami_heavy", *BARE)
+    config.experiment.rows = {"a": ["model=fcn32s", "model.train=head"], "b": ["model=fcn32s"], "c": ["model=fcn16s"]}
+    with pytest.raises(ValueError, match=r"Give the same command with row=b, this experiment's fcn32s, in the same"):
+        check(config)
 
 
 def changed(key, value):

@@ -37,8 +37,12 @@ def test_roles_hold_where_the_style_changes_what_elements_are(summary):
 
 
 def test_only_rows_with_runs_have_facts(summary):
-    _, *body = rows(facts_table(summary))
+    shared, _, table = facts_table(summary).partition("</p>\n")
+    head, *body = rows(table)
     assert [row[0][1] for row in body] == ["32s", "16s", "8s"]
+    assert "All rows: weights: weights.pt; data: voc2012; trained on: 700; scored on: 300" in shared
+    assert {"net", "seeds"} <= {said for _, said in head}
+    assert "weights" not in {said for _, said in head}
 
 
 def test_classes_without_a_score_have_a_dash():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from fcnseg.reports.summary import Summary, per_class
-from fcnseg.reports.table import FACTS, Line, label, ours, plain, signed
+from fcnseg.reports.table import FACTS, Line, label, ours, plain, shared_facts, signed
 
 
 def markdown(summary: Summary) -> str:
@@ -43,9 +43,14 @@ def _scores_of(line: Line, fields: Sequence[str], with_best: bool) -> list[str]:
 
 
 def facts(lines: Sequence[Line]) -> str:
-    """Lays out seeds, steps, images, recipe, commit, device and time of each row."""
-    rows = [[line.row, *(line.facts[name] for name in FACTS)] for line in lines if line.has_runs]
-    return table(["row", *FACTS], rows) if rows else "No run is finished."
+    """Says what was trained on what, and how; in a table what differs between the rows."""
+    shared = shared_facts(lines)
+    names = [name for name in FACTS if name not in shared]
+    rows = [[line.row, *(line.facts[name] for name in names)] for line in lines if line.has_runs]
+    if not rows:
+        return "No run is finished."
+    alike = "; ".join(f"{name}: {escaped(said)}" for name, said in shared.items())
+    return (f"All rows: {alike}.\n\n" if alike else "") + table(["row", *names], rows)
 
 
 def class_table(summary: Summary) -> str:

@@ -78,6 +78,15 @@ def lines(experiment: Experiment, jobs: Sequence[Job]) -> list[Line]:
     return [_line(experiment, name, [job for job in jobs if job.row == name]) for name in names]
 
 
+def shared_facts(lines: Sequence[Line]) -> dict[str, str]:
+    """Returns the facts that hold of every row alike, where there are several; what differs goes into a table."""
+    known = [line.facts for line in lines if line.has_runs]
+    if len(known) < 2:
+        return {}
+    alike = {name: known[0][name] for name in FACTS if len({facts[name] for facts in known}) == 1}
+    return {name: said for name, said in alike.items() if said != "-"}
+
+
 def label(field: str) -> str:
     """Returns a column's heading."""
     return SCORES.get(field, field.replace("_", " "))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from fcnseg.reports.summary import Summary
-from fcnseg.reports.table import FACTS, Line, label, ours, plain, signed
+from fcnseg.reports.table import FACTS, Line, label, ours, plain, shared_facts, signed
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -44,10 +44,10 @@ def _scores_of(line: Line, fields: Sequence[str], with_best: bool, with_missing:
 
 
 def facts_table(summary: Summary) -> str:
-    """Lays out seeds, steps, images, recipe, commit, device and time of each row."""
-    lines = [line for line in summary.lines if line.has_runs]
-    names = [name for name in FACTS if any(line.facts[name] != "-" for line in lines)]
-    if not names:
+    """Says what was trained on what, and how; in a table what differs between the rows."""
+    lines, shared = [line for line in summary.lines if line.has_runs], shared_facts(summary.lines)
+    names = [name for name in FACTS if name not in shared and any(line.facts[name] != "-" for line in lines)]
+    if not lines:
         return ""
     columns = ["row", *names]
     head = "".join(f'<th scope="col" role="columnheader" class="text">{escape(name)}</th>' for name in columns)
@@ -55,7 +55,9 @@ def facts_table(summary: Summary) -> str:
         f'<tr role="row">{_row_head(line.row)}{"".join(_fact(name, line.facts[name]) for name in names)}</tr>'
         for line in lines
     ]
-    return _table("runs", "What it takes to judge the numbers", f'<tr role="row">{head}</tr>', body)
+    alike = "; ".join(f"{escape(name)}: {escape(said)}" for name, said in shared.items())
+    said = f"<p>All rows: {alike}.</p>\n" if alike else ""
+    return said + _table("runs", "What it takes to judge the numbers", f'<tr role="row">{head}</tr>', body)
 
 
 def _fact(name: str, said: str) -> str:
