@@ -23,8 +23,8 @@ def parsed(text):
         (0, 400, [0, 100, 200, 300, 400]),
         (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
         (19.8, 46.7, [10, 20, 30, 40, 50]),
-        (5, 5, [5, 6]),
-        (0, 0, [0, 0.2]),
+        (5, 5, [5, 5.01, 5.02, 5.03, 5.04, 5.05]),
+        (0, 0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
         (-3, 7, [-4, -2, 0, 2, 4, 6, 8]),
     ],
 )
@@ -40,6 +40,15 @@ def test_ticks_are_round_and_cover_the_range(low, high, expected):
 )
 def test_numbers_of_axes_are_short(value, said):
     assert compact(value) == said
+
+
+@pytest.mark.parametrize(("low", "high"), [(3.4519, 3.4522), (7.0, 7.0), (0.0, 0.0), (-5.0, -5.0)])
+def test_numbers_that_hardly_differ_have_an_axis_of_different_labels(low, high):
+    found = ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert len({compact(value) for value in found}) == len(found) >= 2
+    assert found[-1] - found[0] >= 0.0099 * abs(high)
 
 
 def test_no_two_rows_look_alike():

@@ -17,6 +17,10 @@ DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "1 2", "12 4", "6 2 2 2 2 2")
 """Of the lines of rows, in the order of their colours."""
 
 
+LEAST_RANGE = 0.01
+"""Of an axis, over its largest number: less would draw steep curves of differences that mean nothing."""
+
+
 def drawing(identity: str, title: str, said: str, height: float, parts: Sequence[str]) -> str:
     """Wraps the parts of a chart.
 
@@ -57,9 +61,9 @@ def swatch(place: int) -> str:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Returns round numbers that cover a range, about as many as wanted."""
-    span = high - low or abs(high) or 1.0
-    rough = span / count
+    """Returns round numbers that cover a range, about as many as wanted, and more where it is next to nothing."""
+    high = max(high, low + (LEAST_RANGE * max(abs(low), abs(high)) or 1.0))
+    rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
