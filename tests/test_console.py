@@ -10,7 +10,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.utilities import rank_zero_only
 
 from fcnseg import console
-from fcnseg.console import quiet_lightning, reported
+from fcnseg.console import quiet_lightning, reported, said_of_splits
 from fcnseg.guard import NonFiniteError
 from fcnseg.interruption import STARTED_BY, Stop
 from fcnseg.trouble import RunError
@@ -86,6 +86,11 @@ def test_wandb_is_told_the_status_that_the_process_ends_with(tmp_path, monkeypat
         if error is not None:
             raise error
     assert told == [status]
+
+
+def test_what_is_missing_is_said_in_words_and_what_is_not_is_not():
+    remarks = {"split_missing": {"train": 0, "val": 1507}, "split_overlap": {"train": 0}}
+    assert said_of_splits(remarks) == ["images that a list names and that are not on disk: train 0, val 1,507"]
 
 
 def test_a_machine_from_which_slurm_takes_jobs_is_no_reason_to_warn(tmp_path, monkeypatch):

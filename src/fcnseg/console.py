@@ -35,6 +35,13 @@ from fcnseg.task import SegmentationTask
 from fcnseg.tracking import wandb_service
 from fcnseg.tracking.tracker import trackers
 
+REMARKS = {
+    "split_missing": "that a list names and that are not on disk",
+    "split_removed": "taken out of training because validation has them",
+    "split_overlap": "of validation that are trained on",
+}
+"""What results.split_remarks tells, in words."""
+
 
 @contextmanager
 def reported(folder: Path, config: Any = None) -> Iterator[None]:
@@ -134,8 +141,8 @@ def announce(
         f"{description.receptive_field}, weights {task.record['weights_from']}"
     )
     console.print(f"data {config.data.name}: {images}, {len(data.val.source.classes)} classes")
-    for remark, counts in split_remarks(data).items():
-        console.print(f"{remark.replace('_', ' ')}: {', '.join(f'{part} {count:,}' for part, count in counts.items())}")
+    for said in said_of_splits(split_remarks(data)):
+        console.print(said)
     console.print(
         f"recipe {recipe_label(config)}: {config.trainer.max_steps} steps; changed: {', '.join(changed) or 'nothing'}"
     )
@@ -146,6 +153,15 @@ def announce(
         f"{' and '.join(curves)}"
     )
     console.print(f"run folder {folder}" + (f", continued from step {start}" if start else ""))
+
+
+def said_of_splits(remarks: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Puts what results.split_remarks tells into words; nothing of what occurs in no split."""
+    return [
+        f"images {REMARKS.get(remark, remark)}: {', '.join(f'{part} {count:,}' for part, count in counts.items())}"
+        for remark, counts in remarks.items()
+        if any(counts.values())
+    ]
 
 
 def score_table(content: Mapping[str, Any], weights: str = "last") -> Table:

@@ -42,7 +42,7 @@ def begin(offline: bool, **options: Any) -> Any:
             wrong = str(error).splitlines()[0] if str(error) else type(error).__name__
             wandb.teardown()  # of what half began
         folder = Path(options["dir"]) / "wandb"
-        warn(f"W&B cannot be had ({wrong}): the run is recorded in {folder}; send it later with wandb sync")
+        warn(f"W&B cannot be had ({wrong}): the run is recorded in {folder}; send it later with wandb sync --append")
     if os.environ.get(NOT_SENT[0]) == "disabled":
         return wandb.init(**options, settings=settings)
     return wandb.init(**options, settings=settings, mode="offline")
@@ -63,7 +63,7 @@ def close(status: int) -> None:
     answers = run.settings._offline or unreachable(address()) is None
     ending.join(FINISH_S + PROBE_S if answers else GIVE_UP_S)
     if ending.is_alive():
-        warn(f"W&B does not answer: {run.settings.sync_dir} holds the run; send it later with wandb sync")
+        warn(f"W&B does not answer: {run.settings.sync_dir} holds the run; send it later with wandb sync --append")
 
 
 def _finish(wandb: Any, status: int) -> None:
