@@ -35,14 +35,16 @@ UNPINNED = {
 }
 """Values that hold where a recipe says nothing of the key."""
 
+OPEN = ("backbone.normalization", None)
+"""What a recipe says that leaves the normalisation to the weights."""
+
 
 def departures(config: TrainConfig) -> list[str]:
     """Lists the keys whose values are not those that the recipe pins, or that hold without it, and optimizer.lr if set.
 
     A normalisation that the recipe leaves open belongs to the weights and is no departure.
     """
-    pins = UNPINNED | dict(_leaves(config.recipe.settings))
-    pins.pop("backbone.normalization", None) if pins.get("backbone.normalization") is None else None
+    pins = UNPINNED | {key: value for key, value in _leaves(config.recipe.settings) if (key, value) != OPEN}
     found = [key for key, value in pins.items() if _at(config, key) != value]
     return found + (["optimizer.lr"] if config.optimizer.lr is not None else [])
 

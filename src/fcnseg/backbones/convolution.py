@@ -8,6 +8,7 @@ With AVX-512 oneDNN takes three to four times as long for the gradient of the we
 map than half the kernel, as the exact window does. So these are laid around it before.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -149,30 +150,19 @@ class Wide(torch.autograd.Function):
         """Returns the gradients of input, weight and bias; for that of the weight the input is padded before."""
         input, weight = ctx.saved_tensors
         of_input, *others = ctx.needs_input_grad[:3]
-        (half, half_across), (pad, across) = (size // 2 for size in weight.shape[2:]), ctx.padding
-        laid, rest = (max(0, pad - half), max(0, across - half_across)), (min(pad, half), min(across, half_across))
+        within = [min(pad, size // 2) for pad, size in zip(ctx.padding, weight.shape[2:], strict=True)]
+        rows, columns = (pad - kept for pad, kept in zip(ctx.padding, within, strict=True))
 
-        def gradients(input: Tensor, padding: tuple[int, int], *wanted: bool) -> tuple[Tensor | None, ...]:
-            found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-                gradient,
-                input,
-                weight,
-                [len(weight)],
-                [ctx.stride] * 2,
-                padding,
-                [1, 1],
-                False,
-                [0, 0],
-                ctx.groups,
-                wanted,
-            )
-            return found
+        def gradients(input: Tensor, padding: Sequence[int], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+            steps = [ctx.stride] * 2, padding, [1, 1], False, [0, 0], ctx.groups
+            found = torch.ops.aten.convolution_backward(gradient, input, weight, [len(weight)], *steps, wanted)
+            return cast(tuple[Tensor | None, ...], found)
 
-        first = gradients(input, ctx.padding, True, False, False)[0] if of_input else None
+        first = gradients(input, ctx.padding, [True, False, False])[0] if of_input else None
         if not any(others):
             return first, None, None, None, None, None
-        padded = functional.pad(input, (laid[1], laid[1], laid[0], laid[0]))
-        return first, *gradients(padded, rest, False, *others)[1:], None, None, None
+        padded = functional.pad(input, (columns, columns, rows, rows))
+        return first, *gradients(padded, within, [False, *others])[1:], None, None, None
 
 
 def _transformed(input: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:

@@ -74,7 +74,7 @@ def _compared(what: str, present: list[str], setting: Setting) -> Rows:
         try:
             row["MiB"] = in_child(peak, label.removesuffix(AGAIN), what, setting) / MIB
         except RuntimeError as error:
-            row[FAILED] = want(error)
+            row[FAILED] = why(error)
         base = found[0] if found else row
         if "MiB" in row and "MiB" in base:
             row["times ours"] = row["MiB"] / base["MiB"]
@@ -82,7 +82,7 @@ def _compared(what: str, present: list[str], setting: Setting) -> Rows:
     return found
 
 
-def want(error: RuntimeError) -> str:
+def why(error: RuntimeError) -> str:
     """Says why a process in which memory was measured gave none: it was killed, or an allocator refused."""
     if isinstance(error, BrokenProcessPool):
         return "its process was killed, probably for want of memory"

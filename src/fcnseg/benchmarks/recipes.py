@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from fcnseg.benchmarks.memory import METHODS, MIB, Meter, in_child, method, want
+from fcnseg.benchmarks.memory import METHODS, MIB, Meter, in_child, method, why
 from fcnseg.benchmarks.nets import CLASSES, Setting, images_of, targets_of
 from fcnseg.benchmarks.tables import FAILED, PART, Rows
 from fcnseg.build import bare_net, make_optimizer
@@ -42,7 +42,7 @@ def measure(setting: Setting, backbones: Sequence[str]) -> dict[str, Any]:
             try:
                 row |= in_child(peaks, config, setting)
             except RuntimeError as error:
-                row[FAILED] = want(error)
+                row[FAILED] = why(error)
             found.append(row)
     how = method(setting.device)
     return {

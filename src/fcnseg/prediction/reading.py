@@ -14,8 +14,11 @@ from fcnseg.data.decoding import Labels, Pixels, decoded_image
 from fcnseg.data.orientation import UPRIGHT, orientation
 from fcnseg.data.transforms import Augmentation, transforms
 
-OF_DATA_SETS = (", or take its id out of the split", " of backbone.in_channels: set that key, or")
-"""What decoding advises where files stand in lists, and nets are yet to be built."""
+OF_DATA_SETS = {
+    ", or take its id out of the split": "",
+    " of backbone.in_channels: set that key, or": " that this net reads:",
+}
+"""What decoding advises where files stand in lists and nets are yet to be built, and what is said of it here."""
 
 
 class BrokenInputError(ValueError):
@@ -58,7 +61,9 @@ def stored_image(path: Path, channels: int) -> Pixels:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return decoded_image(path, channels)
     except (ValueError, OSError, MemoryError) as error:
-        said = str(error).replace(OF_DATA_SETS[0], "").replace(OF_DATA_SETS[1], " that this net reads:")
+        said = str(error)
+        for advice, here in OF_DATA_SETS.items():
+            said = said.replace(advice, here)
         raise BrokenInputError(said) from error
 
 

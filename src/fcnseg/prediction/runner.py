@@ -115,8 +115,12 @@ class Run:
             self.outputs.write(item.name, image, resized_back(labels, image.shape[:2]), shares)
             self.done[str(item.path)] = item.name
 
-    def _predicted(self, seen: Sequence[Pixels]) -> list[Prediction]:
+    def _predicted(self, seen: Sequence[Pixels], before: str = "") -> list[Prediction]:
         """Predicts images of one size.
+
+        Args:
+            seen: as the net sees them.
+            before: what a message begins with.
 
         Raises:
             BrokenInputError: the net refuses this size, or memory does not suffice for it.
@@ -124,14 +128,14 @@ class Run:
         try:
             return self.predictor.predict(np.stack(seen), self.probabilities)
         except ValueError as error:
-            raise BrokenInputError(str(error)) from error
+            raise BrokenInputError(f"{before}{error}") from error
         except (MemoryError, RuntimeError, cv2.error) as error:  # each library has its own way to say so
             if not isinstance(error, MemoryError) and not WANT.search(str(error)):
                 raise
             height, width = seen[0].shape[:2]
             raise BrokenInputError(
-                f"memory does not suffice for {len(seen)} images of {width}x{height} at once: set a smaller memory=, "
-                "tile= or batch_size="
+                f"{before}memory does not suffice for {len(seen)} images of {width}x{height} at once: set a smaller "
+                "memory=, tile= or batch_size="
             ) from error
 
     def _predict_video(self, item: Item) -> None:
@@ -144,7 +148,7 @@ class Run:
             video = OverlayVideo(target, frames.rate / self.frame_step, legend) if self.outputs.overlays else None
             with video or nullcontext():
                 for batch in self._taken(frames):
-                    predictions = self._predicted([self.view.of(image) for _, image in batch])
+                    predictions = self._predicted([self.view.of(image) for _, image in batch], f"{item.path}: ")
                     for (number, image), (seen, shares) in zip(batch, predictions, strict=True):
                         labels, name = resized_back(seen, image.shape[:2]), f"{item.name}/{number:06d}"
                         self.outputs.write_mask(name, labels)
@@ -153,8 +157,7 @@ class Run:
                         if video is not None:
                             video.add(self.outputs.mixed(image, labels))
         except BrokenInputError as error:
-            said = str(error)
-            self._skip(item, said if str(item.path) in said else f"{item.path}: {said}")
+            self._skip(item, str(error))
 
     def _taken(self, frames: Frames) -> Iterator[list[tuple[int, Pixels]]]:
         """Yields the frames that are taken with their numbers, so many at a time as are predicted together.

@@ -20,9 +20,6 @@ Matrix = NDArray[np.float64]
 LEFT_OUT = ("row=", "seed=", "hydra.", "hydra/", "logger", "data.workers=", "data.cache=", "trainer.progress=")
 """What overrides begin with that change no result, or belong to a job."""
 
-PLACES = ("data.root", "data.sbd_root", "data.images", "data.masks", "data.classes", "backbone.weights")
-"""Keys whose values are places on somebody's disk."""
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -64,9 +61,7 @@ class Summary:
 
 def _without_place(override: str) -> str:
     key, _, value = override.partition("=")
-    if key in PLACES and "/" in value:
-        return f"{key}=..."
-    return shlex.quote(override)
+    return f"{key}=..." if "/" in value else shlex.quote(override)
 
 
 def summarise(experiment: Experiment, runs: Path, scale: str | None = None, verdict: str = "") -> Summary:
