@@ -54,6 +54,14 @@ def test_facts_say_what_it_takes_to_judge(table):
     }
 
 
+def test_weights_are_a_files_or_another_rows(experiment, tmp_path):
+    write_job(tmp_path / "a", "32s")
+    write_job(tmp_path / "b", "16s", lineage=[{"row": "32s", "model": "fcn32s"}, {"row": "older"}])
+    write_job(tmp_path / "c", "8s", lineage=[{"row": None, "model": "fcn16s"}])
+    facts = {line.row: line.facts for line in lines(experiment, collect(tmp_path, experiment)) if line.has_runs}
+    assert [facts[row]["weights"] for row in ("32s", "16s", "8s")] == ["weights.pt", "of 32s", "of fcn16s"]
+
+
 def test_rows_that_no_one_named_come_last(experiment, runs):
     write_job(runs / "small" / "x", "64s", 0, 0.3)
     table = lines(experiment, collect(runs / "small", experiment))

@@ -137,7 +137,7 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
     seconds = [value for each in results if (value := finite(each.get("seconds"))) is not None]
     values: dict[str, Iterable[str]] = {
         "net": [_joined(each, "model", "backbone") for each in results],
-        "weights": [Path(str(each.get("weights_from") or "-")).name for each in results],
+        "weights": [_start(each) for each in results],
         "data": [str(each.get("data") or "-") for each in results],
         "trained on": [_count((each.get("split_counts") or {}).get("train")) for each in results],
         "scored on": [_count(each.get("num_images")) for each in results],
@@ -150,6 +150,13 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
         "time a run": [duration(statistics.fmean(seconds)) if seconds else "-"],
     }
     return {name: ", ".join(dict.fromkeys(said)) for name, said in values.items()}
+
+
+def _start(results: Any) -> str:
+    """Names the row or net that a run went on from, or else the file of its weights."""
+    for coarser in (results.get("lineage") or [])[:1]:
+        return f"of {coarser.get('row') or coarser.get('model')}"
+    return Path(str(results.get("weights_from") or "-")).name
 
 
 def _joined(results: Any, *keys: str) -> str:
