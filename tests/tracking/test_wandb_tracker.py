@@ -209,6 +209,6 @@ def test_three_jobs_of_a_sweep_are_three_runs_of_one_group(tmp_path):
     assert len(runs) == len({each.run.run_id for each in runs}) == 3
     assert {each.run.run_group for each in runs} == {"multirun/seeds"}
     assert {each.run.job_type for each in runs} == {"fcn8s_squeezenet"}
-    assert {tuple(each.run.tags) for each in runs} == {("multirun/seeds", "fcn8s", "squeezenet", "modern")}
+    assert {tuple(each.run.tags) for each in runs} == {("fcn8s", "squeezenet", "modern")}
     assert sorted(each.config["seed"] for each in runs) == [0, 1, 2]
     assert [each.exit_code for each in runs] == [0, 0, 0]
