@@ -10,7 +10,7 @@ import fcnseg
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.backbones.vgg16 import VGG16
-from fcnseg.fcn import FCN, fuse
+from fcnseg.fcn import FCN, best_classes, fuse
 from fcnseg.geometry import Grid
 from fcnseg.shapes import Features
 from fcnseg.weights.normalization import Normalization
@@ -320,3 +320,22 @@ def test_a_coarsest_map_that_is_not_there_is_refused(narrow, coarsest):
     )
     with pytest.raises(ValueError, match=said):
         FCN(narrow("vgg16")(), 3, 16, coarsest=coarsest)
+
+
+# ---- the best class
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_the_best_class_is_the_first_of_the_highest(layout, classes, side, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, 5, (2, classes, 3, side), generator=generator).float().to(memory_format=layout)
+    found = best_classes(logits)
+    assert found.dtype == (torch.uint8 if classes <= 256 else torch.int32)
+    expected = logits.numpy().argmax(1)
+    assert (found.numpy() == expected).all()
+
+
+def test_where_a_logit_is_no_number_its_class_is_the_best():
+    logits = torch.tensor([1.0, float("nan"), 3.0]).view(1, 3, 1, 1).expand(1, 3, 9, 40)
+    assert best_classes(logits).unique().tolist() == [1]

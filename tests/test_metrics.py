@@ -231,14 +231,15 @@ def test_bytes_are_counted_whether_or_not_their_pairs_fit_in_sixteen_bits(classe
 @given(
     st.lists(st.tuples(st.sampled_from([0, 1, 4, VOID]), st.integers(0, 4), st.integers(1, 40)), min_size=1),
     st.sampled_from([1, 3, 64, 2**24]),
+    st.sampled_from([0, 8, 1000]),
 )
-def test_runs_are_counted_as_their_pixels(runs, exact):
+def test_runs_are_counted_as_their_pixels(runs, exact, short):
     lengths = torch.tensor([length for *_, length in runs])
     targets, predictions = (
         torch.tensor([run[at] for run in runs], dtype=torch.uint8).repeat_interleave(lengths)[None, None]
         for at in (0, 1)
     )
-    with mock.patch.object(metrics, "MOST_EXACT", exact):
+    with mock.patch.multiple(metrics, MOST_EXACT=exact, SHORT_RUN=short):
         matrix = metric_of(predictions, targets, 5).matrix
     assert matrix.dtype == torch.int64
     np.testing.assert_array_equal(matrix.numpy(), plain_matrix(predictions, targets, 5))
@@ -249,14 +250,20 @@ def test_more_pixels_of_a_pair_than_a_float_can_count():
     assert int(metric_of(pixels, pixels, 2).matrix[0, 0]) == 4 * (2**24 + 3)
 
 
-@pytest.mark.parametrize("void", [VOID, 200, 5, 2, 0, -1])
-def test_a_gpus_way_counts_the_same(void):
+def test_all_ways_count_the_same():
     predictions, targets = images(5, void=False)
-    targets[0, 0] = max(void, 0)
-    predictions[0, 0, :3] = 9
-    matrix, ignored = metrics._by_bincount(targets, predictions, 5, void)
-    np.testing.assert_array_equal(matrix.numpy(), metrics._in_turns(targets.numpy(), predictions.numpy(), 5))
-    assert int(ignored) == (11 if void >= 5 else 0)
+    targets[0, 0], predictions[0, 0, :3] = 200, 9
+    flat = targets.flatten(), predictions.flatten()
+    expected = np.zeros((256, 6), int)
+    np.add.at(expected, (flat[0].numpy(), np.minimum(flat[1].numpy(), 5)), 1)
+    with mock.patch.object(metrics, "SHORT_RUN", 0):
+        by_runs = metrics._table_by_runs(flat[0].numpy(), flat[1].numpy(), 6)
+    for table in (
+        by_runs,
+        metrics._table_by_histogram(flat[0].numpy(), flat[1].numpy(), 6),
+        metrics._table_by_pixels(*flat, 6).numpy(),
+    ):
+        np.testing.assert_array_equal(table, expected)
 
 
 @pytest.mark.parametrize("wrong", ["targets", "predictions"])

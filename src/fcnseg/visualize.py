@@ -25,7 +25,7 @@ from fcnseg.colours import (
 )
 from fcnseg.data.dataset import Draw, Labels, Pixels, Sample, SegmentationDataset, Source
 from fcnseg.disk import write_durably
-from fcnseg.fcn import FCN
+from fcnseg.fcn import FCN, best_classes
 
 LONGEST_NAME = 200
 """Characters of a file's name without its ending; what is still unfinished has 17 more, and 255 bytes are the most."""
@@ -55,13 +55,12 @@ LINE = 22
 
 def predict_masks(net: FCN, samples: Sequence[Pixels]) -> list[Labels]:
     """Predicts labels [h, w] for images [h, w, c], one by one, on the net's device."""
-    dtype = torch.uint8 if net.num_classes <= 256 else torch.int32
     device = next(net.parameters()).device
     training = net.training
     net.eval()
     with torch.inference_mode():
         masks = [
-            net(torch.from_numpy(image).permute(2, 0, 1)[None].to(device)).argmax(1)[0].to(dtype).cpu().numpy()
+            best_classes(net(torch.from_numpy(image).permute(2, 0, 1)[None].to(device)))[0].cpu().numpy()
             for image in samples
         ]
     net.train(training)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fcnseg.benchmarks import metrics
-from fcnseg.benchmarks.metrics import AS_A_NET, RANDOM, histogram, measure, scattered, segmented
+from fcnseg.benchmarks.metrics import RANDOM, SCORES, SEGMENTED, changes, histogram, measure, scattered, segmented
 from fcnseg.benchmarks.nets import Setting
 
 
@@ -17,8 +18,8 @@ def test_the_authors_histogram_leaves_void_out():
 
 def test_both_are_timed():
     found = measure(Setting(size=(20, 10), batch=3), 2)
-    assert [row["what"] for row in found["rows"]] == 2 * ["ours", "numpy as in score.py", "ours again"]
-    assert list(dict.fromkeys(row["part"] for row in found["rows"])) == [AS_A_NET, RANDOM]
+    assert [row["what"] for row in found["rows"]] == 3 * ["ours", "numpy as in score.py", "ours again"]
+    assert list(dict.fromkeys(row["part"] for row in found["rows"])) == [SEGMENTED, RANDOM, SCORES]
     assert found["title"].startswith("Confusion matrix of 3 images of 20x10")
 
 
@@ -28,18 +29,20 @@ def test_a_count_that_differs_is_no_comparison(monkeypatch):
         measure(Setting(size=(20, 10)), 1)
 
 
-def test_what_a_net_predicts_has_long_runs_near_the_truth_and_random_pixels_have_not():
-    shares = []
-    for draw in (segmented, scattered):
-        predictions, targets = draw(Setting(size=(250, 188), batch=2))
+def test_what_a_net_predicts_changes_seldom_and_is_near_the_truth_and_random_pixels_are_not():
+    setting = Setting(size=(500, 375), batch=2)
+    scores, *drawn = segmented(setting)
+    assert torch.equal(scores.argmax(1).byte(), drawn[0])
+    often, right = [], []
+    for predictions, targets in (drawn, scattered(setting)):
         assert set(targets.unique().tolist()) <= {*range(21), 255}
-        valid = targets != 255
-        shares.append(
-            (
-                float((predictions[:, :, 1:] != predictions[:, :, :-1]).float().mean()),
-                float((predictions == targets)[valid].float().mean()),
-            )
-        )
-    assert shares[0][0] < 0.05 < 0.9 < shares[1][0]
-    assert shares[0][1] > 0.8
-    assert shares[1][1] < 0.1
+        often.append(changes(predictions, targets))
+        right.append(float((predictions == targets)[targets != 255].float().mean()))
+    assert 1000 < often[0] < 5000 < 150_000 < often[1]
+    assert right[0] > 0.9 > 0.1 > right[1]
+
+
+def test_a_change_is_one_of_the_label_or_the_prediction():
+    labels = torch.tensor([[[0, 0, 1], [1, 1, 255]]], dtype=torch.uint8)
+    assert changes(torch.zeros_like(labels), labels) == 2
+    assert changes(torch.tensor([[[5, 6, 6], [6, 7, 7]]]).byte(), labels) == 4

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fcnseg.benchmarks.nets import CLASSES, Setting, targets_of
-from fcnseg.benchmarks.tables import PART, Rows, controlled, rows
+from fcnseg.benchmarks.tables import PART, controlled, rows
+from fcnseg.fcn import best_classes
 from fcnseg.metrics import ConfusionMatrix
-from fcnseg.shapes import VOID, Predictions, Targets
+from fcnseg.shapes import VOID, Logits, Predictions, Targets
 from fcnseg.timing import Times, interleaved
 
-AS_A_NET, RANDOM = "predictions as a net makes them", "random pixels"
+SEGMENTED, RANDOM, SCORES = "predictions as a net makes them", "random pixels", "from scores of every pixel on"
+
+OBJECTS = 2
+"""Classes beside background in a drawn image, about as many as in VOC's."""
 
 
 def measure(setting: Setting, repeat: int) -> dict[str, Any]:
@@ -26,35 +30,42 @@ def measure(setting: Setting, repeat: int) -> dict[str, Any]:
     Raises:
         ValueError: the two count differently.
     """
-    found: Rows = []
-    seconds = {}
-    for name, (predictions, targets) in {AS_A_NET: segmented(setting), RANDOM: scattered(setting)}.items():
-        times = compared(predictions, targets, repeat, setting.device)
-        found += [row | {PART: name} for row in rows(times)]
-        seconds[name] = times.rounds
+    scores, predictions, targets = segmented(setting)
+    timed = {
+        SEGMENTED: compared(predictions, targets, repeat, setting.device),
+        RANDOM: compared(*scattered(setting), repeat, setting.device),
+        SCORES: compared(scores, targets, repeat, setting.device),
+    }
     return {
         "title": f"Confusion matrix of {setting.images}, {CLASSES} classes, {repeat} rounds",
-        "rows": found,
-        "notes": ["both count the same"],
-        "seconds": seconds,
+        "rows": [row | {PART: name} for name, times in timed.items() for row in rows(times)],
+        "notes": [
+            "both count the same; numpy has labels in float32 and classes in int64, as score.py has from Caffe's blobs",
+            f"label or prediction change from pixel to pixel {changes(predictions, targets):.0f} times an image",
+        ],
+        "seconds": {name: times.rounds for name, times in timed.items()},
     }
 
 
-def compared(predictions: Predictions, targets: Targets, repeat: int, device: str) -> Times:
-    """Times both ways to count.
+def compared(found: Predictions | Logits, targets: Targets, repeat: int, device: str) -> Times:
+    """Times both ways to count predictions [n, h, w], or from scores [n, classes, h, w] on.
 
     Raises:
         ValueError: they count differently.
     """
-    arrays = targets.cpu().numpy(), predictions.cpu().numpy()
-    confusion = ConfusionMatrix(CLASSES).to(device)
+    confusion, scored = ConfusionMatrix(CLASSES).to(device), found.ndim == 4
+    blobs = found.cpu().numpy() if scored else found.cpu().numpy().astype(np.int64)
+    labels = targets.cpu().numpy().astype(np.float32)
 
     def ours() -> None:
-        for image, target in zip(predictions, targets, strict=True):
-            confusion.update(image[None], target[None])
+        for image, target in zip(torch.split(found, 1), torch.split(targets, 1), strict=True):
+            confusion.update(best_classes(image) if scored else image, target)
 
     def theirs() -> NDArray[np.int64]:
-        return sum((histogram(*pair) for pair in zip(*arrays, strict=True)), np.zeros((CLASSES, CLASSES), np.int64))
+        total = np.zeros((CLASSES, CLASSES), np.int64)
+        for blob, label in zip(blobs, labels, strict=True):
+            total += histogram(label.flatten(), (blob.argmax(0) if scored else blob).flatten())
+        return total
 
     ours()
     if not np.array_equal(confusion.matrix.cpu().numpy(), theirs()):
@@ -62,20 +73,30 @@ def compared(predictions: Predictions, targets: Targets, repeat: int, device: st
     return interleaved(controlled({"ours": ours, "numpy as in score.py": theirs}), repeat, device)
 
 
-def segmented(setting: Setting) -> tuple[Predictions, Targets]:
-    """Draws predictions as a net makes them: bilinear from stride 8, near the truth; around objects it is void."""
+def segmented(setting: Setting) -> tuple[Logits, Predictions, Targets]:
+    """Draws scores and predictions as a net makes them: bilinear from stride 8, near the truth; around objects is void.
+
+    Masks change from pixel to pixel as often as VOC's, which do so 2241 times in 500x375 pixels (mean of 1000 masks).
+    """
     generator = torch.Generator().manual_seed(3)
     count, height, width = setting.shape
-    coarse = torch.randn(count, CLASSES, height // 64 + 2, width // 64 + 2, generator=generator)
-    coarse[:, 0] += 1.5  # background
-    scores = functional.interpolate(coarse, (height // 8 + 1, width // 8 + 1), mode="bilinear")
-    scores += 0.1 * torch.randn(scores.shape, generator=generator)
-    predictions, truth = (
-        functional.interpolate(each, (height, width), mode="bilinear").argmax(1).byte() for each in (scores, coarse)
-    )
-    labels = truth[:, None].float()
+    coarse = torch.randn(count, CLASSES, height // 128 + 2, width // 128 + 2, generator=generator)
+    for image in coarse:
+        image[torch.randperm(CLASSES - 1, generator=generator)[OBJECTS:] + 1] -= 9
+    coarse[:, 0] += 0.7  # background
+    strided = functional.interpolate(coarse, (height // 8 + 1, width // 8 + 1), mode="bilinear")
+    strided += 0.05 * torch.randn(strided.shape, generator=generator)
+    scores, truth = (functional.interpolate(each, (height, width), mode="bilinear") for each in (strided, coarse))
+    labels = truth.argmax(1, keepdim=True).float()
     inner = functional.max_pool2d(labels, 5, 1, 2) == -functional.max_pool2d(-labels, 5, 1, 2)
-    return predictions.to(setting.device), truth.masked_fill(~inner[:, 0], VOID).to(setting.device)
+    targets = labels.byte().masked_fill(~inner, VOID)[:, 0]
+    return scores.to(setting.device), scores.argmax(1).byte().to(setting.device), targets.to(setting.device)
+
+
+def changes(predictions: Predictions, targets: Targets) -> float:
+    """Returns how often an image's pair of labels differs from the pixel before it."""
+    pairs = (256 * targets.int() + predictions).flatten(1)
+    return float((pairs.diff() != 0).sum(1).float().mean())
 
 
 def scattered(setting: Setting) -> tuple[Predictions, Targets]:

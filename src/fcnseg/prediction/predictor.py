@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fcnseg.data.decoding import Labels, Pixels
-from fcnseg.fcn import FCN
+from fcnseg.fcn import FCN, best_classes
 from fcnseg.prediction.tiling import Region, Tiling, region_logits
 from fcnseg.upsampling import bands
 
@@ -98,13 +98,13 @@ class Predictor:
         """Yields rows of a region with the labels in them, and the probabilities if they are needed."""
         if self.variants == (Variant(),):
             for rows, logits in self._logits(views[0], region):
-                yield rows, logits.argmax(1), logits.softmax(1) if probabilities else None
+                yield rows, best_classes(logits), logits.softmax(1) if probabilities else None
             return
         total = sum(
             self._mapped(view, variant, region, size) for view, variant in zip(views, self.variants, strict=True)
         )
         mean = cast(Tensor, total) / len(self.variants)
-        yield (0, region.size[0]), mean.argmax(1), mean
+        yield (0, region.size[0]), best_classes(mean), mean
 
     def _logits(self, images: Pixels, region: Region) -> Iterator[tuple[tuple[int, int], Tensor]]:
         """Yields the logits of a region band by band, so that memory does not grow with classes times pixels."""
