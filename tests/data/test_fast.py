@@ -38,10 +38,10 @@ def palette_png(path, numbers=NUMBERS, **options):
     return path
 
 
-def png(path, rows, colours=3, bits=8, interlace=0, width=93, height=67):
+def png(path, rows, colours=3, bits=8, interlace=0, width=93, height=67, deflated=zlib.compress):
     """A PNG of rows that begin with the number of their filter."""
     header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, interlace)
-    parts = [(b"IHDR", header), (b"PLTE", bytes(768)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [(b"IHDR", header), (b"PLTE", bytes(768)), (b"IDAT", deflated(rows)), (b"IEND", b"")]
     chunks = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts
@@ -143,6 +143,28 @@ def test_other_pngs_are_left_to_pillow(tmp_path, make):
     path = tmp_path / "a.png"
     make(path)
     assert numbers_of_png(path) is None
+
+
+@pytest.mark.parametrize(
+    "deflated",
+    [
+        lambda rows: zlib.compress(rows[:-1]),
+        lambda rows: zlib.compress(rows + b"\0"),
+        lambda rows: zlib.compress(rows)[:-9],
+        lambda rows: zlib.compress(rows)[:-1] + b"x",
+        lambda rows: b"",
+        zlib.compressobj(wbits=-15).compress,
+    ],
+    ids=["too few rows", "too many", "cut off", "another checksum", "nothing", "no header"],
+)
+def test_a_stream_that_is_not_whole_is_left_to_pillow(tmp_path, deflated):
+    assert numbers_of_png(png(tmp_path / "a.png", unfiltered(), deflated=deflated)) is None
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_what_stands_behind_the_stream_changes_nothing(tmp_path, level):
+    path = png(tmp_path / "a.png", unfiltered(), deflated=lambda rows: zlib.compress(rows, level) + b"behind")
+    np.testing.assert_array_equal(numbers_of_png(path), by_pillow(path))
 
 
 def test_filtered_rows_hold_the_same_numbers(tmp_path):

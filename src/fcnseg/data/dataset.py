@@ -255,12 +255,16 @@ def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> B
     Raises:
         ValueError: the sizes differ and ``pad`` is false.
     """
-    if not pad and len({sample.mask.shape for sample in samples}) > 1:
+    differ = len({sample.mask.shape for sample in samples}) > 1
+    if differ and not pad:
         names = ", ".join(sample.name for sample in samples[:4])
         raise ValueError(f"images of different sizes came into one batch ({names}): set data.batching=crop or groups")
     height, width = (max(sample.mask.shape[axis] for sample in samples) for axis in (0, 1))
-    pixels = np.zeros((len(samples), height, width, samples[0].image.shape[2]), np.uint8)
-    targets = np.full((len(samples), height, width), void, samples[0].mask.dtype)
+    pixels = np.empty((len(samples), height, width, samples[0].image.shape[2]), np.uint8)
+    targets = np.empty((len(samples), height, width), samples[0].mask.dtype)
+    if differ:
+        pixels.fill(0)
+        targets.fill(void)
     for row, sample in enumerate(samples):
         rows, columns = sample.mask.shape
         pixels[row, :rows, :columns] = sample.image
