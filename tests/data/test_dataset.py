@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -232,6 +233,32 @@ def test_smaller_images_are_padded_at_the_right_and_below_with_void(void):
     assert (batch.targets == void).sum() == 2 * 6 * 8 - 3 * 8 - 6 * 2
     assert (batch.images[0, :, 3:] == 0).all()
     assert (batch.images[1, :, :, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("pad", [False, True])
+def test_a_loaders_batch_is_that_of_its_images(source, pad):
+    side = None if pad else 4
+    dataset = SegmentationDataset(
+        source, lambda *read: tuple(each[:side, :side] for each in read[:2]), chance=lambda _: 7
+    )
+    draws = [Draw(2), Draw(0)]
+    batch, other = collate(dataset.__getitems__(draws), pad=pad), collate([dataset[draw] for draw in draws], pad=pad)
+    for one, two in zip(batch, other, strict=True):
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+    assert batch.chances.tolist() == [7, 7]
+
+
+def test_an_image_is_in_the_batch_before_the_next_is_read(source):
+    alive, most = [], []
+
+    def watch(image, mask, draw):
+        kept = image[:4, :4].copy()
+        alive.append(weakref.ref(kept))
+        most.append(sum(each() is not None for each in alive))
+        return kept, mask[:4, :4]
+
+    collate(SegmentationDataset(source, watch).__getitems__([Draw(index) for index in (0, 1, 2, 0)]))
+    assert most == [1, 1, 1, 1]
 
 
 def test_different_sizes_are_not_padded_unasked():

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcnseg.benchmarks.tables import controlled, rows
 from fcnseg.data.datamodule import settle
-from fcnseg.data.dataset import Draw, ImageFiles, SegmentationDataset, collate
+from fcnseg.data.dataset import Draw, Drawn, ImageFiles, SegmentationDataset, collate
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
@@ -74,7 +74,7 @@ def ways(source: ImageFiles, indices: Sequence[int], crop: int, batch: int) -> M
     starts = range(0, len(draws), batch)
     usual = A.Compose([A.RandomCrop(crop, crop, pad_if_needed=True), A.HorizontalFlip()])
     return {
-        OURS: lambda: [collate([dataset[draw] for draw in draws[start : start + batch]]) for start in starts],
+        OURS: lambda: [collate(Drawn(dataset, draws[start : start + batch])) for start in starts],
         "JPEG alone": lambda: [source.read_image(index) for index in indices],
         "mask alone": lambda: [source.read_mask(index) for index in indices],
         "crop and flip alone": lambda: [

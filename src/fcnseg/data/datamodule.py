@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fcnseg.data.dataset import Draw, Sample, SegmentationDataset, collate
+from fcnseg.data.dataset import Draw, Drawn, Sample, SegmentationDataset, collate
 from fcnseg.data.sampler import Stream, TrainBatches, ValidationImages
 from fcnseg.shapes import Batch
 
@@ -121,7 +121,7 @@ class SegmentationData(LightningDataModule):
         )
 
 
-def _collated(samples: Sequence[Sample], void: int, pad: bool) -> Batch:
+def _collated(samples: Sequence[Sample] | Drawn, void: int, pad: bool) -> Batch:
     """Makes a batch, also of no image at all: a process may have none to validate."""
     if samples:
         return collate(samples, void, pad)

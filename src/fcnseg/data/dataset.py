@@ -1,7 +1,7 @@
 """What a data set must offer, and the torch Dataset that reads one for training or validation."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,41 +240,73 @@ class SegmentationDataset(Dataset[Sample]):
         chance = self.chance(draw) if self.chance else None
         return Sample(image, mask, draw.index, self.source.name(draw.index), factors, chance)
 
+    def __getitems__(self, draws: Sequence[Draw]) -> "Drawn":
+        """Returns the images of a batch, as torch's loaders ask for them."""
+        return Drawn(self, draws)
 
-def collate(samples: Sequence[Sample], void: int = VOID, pad: bool = False) -> Batch:
+
+class Drawn:
+    """The images of a batch, each read when its turn comes, and so copied while it is in the processor's cache."""
+
+    def __init__(self, dataset: SegmentationDataset, draws: Sequence[Draw]) -> None:
+        """Reads nothing yet."""
+        self.dataset, self.draws = dataset, draws
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.draws)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Reads them one by one."""
+        return (self.dataset[draw] for draw in self.draws)
+
+
+def collate(samples: Sequence[Sample] | Drawn, void: int = VOID, pad: bool = False) -> Batch:
     """Makes a batch of images in channels-last order.
 
     Deviation: with ``pad`` smaller images are padded at the right and below, with void in the mask; the logits near the
     pad are not those of the image alone.
 
     Args:
-        samples: images with masks.
+        samples: images with masks, at least one.
         void: label for padded pixels.
         pad: allow images of different sizes.
 
     Raises:
         ValueError: the sizes differ and ``pad`` is false.
     """
-    differ = len({sample.mask.shape for sample in samples}) > 1
-    if differ and not pad:
-        names = ", ".join(sample.name for sample in samples[:4])
-        raise ValueError(f"images of different sizes came into one batch ({names}): set data.batching=crop or groups")
-    height, width = (max(sample.mask.shape[axis] for sample in samples) for axis in (0, 1))
-    pixels = np.empty((len(samples), height, width, samples[0].image.shape[2]), np.uint8)
-    targets = np.empty((len(samples), height, width), samples[0].mask.dtype)
-    if differ:
-        pixels.fill(0)
-        targets.fill(void)
-    for row, sample in enumerate(samples):
-        rows, columns = sample.mask.shape
-        pixels[row, :rows, :columns] = sample.image
-        targets[row, :rows, :columns] = sample.mask
+    if pad:
+        samples = list(samples)
+    sizes: list[tuple[int, ...]] = []
+    indices, names, factors, chances = [], [], [], []
+    for sample in samples:
+        row = len(sizes)
+        sizes.append(sample.mask.shape)
+        indices.append(sample.index)
+        names.append(sample.name)
+        factors.append(sample.factors)
+        chances.append(sample.chance)
+        if row == 0:
+            height, width = np.max([each.mask.shape for each in samples], 0) if pad else sample.mask.shape
+            pixels = np.empty((len(samples), height, width, sample.image.shape[2]), np.uint8)
+            targets = np.empty((len(samples), height, width), sample.mask.dtype)
+            if pad:
+                pixels.fill(0)
+                targets.fill(void)
+        elif not pad and sizes[row] != sizes[0]:
+            raise ValueError(
+                f"images of different sizes came into one batch ({', '.join(names[:1] + names[-1:])}): set "
+                "data.batching=crop or groups"
+            )
+        pixels[row, : sizes[row][0], : sizes[row][1]] = sample.image
+        targets[row, : sizes[row][0], : sizes[row][1]] = sample.mask
+        del sample  # its memory is the next one's
     return Batch(
         torch.from_numpy(pixels).permute(0, 3, 1, 2),
         torch.from_numpy(targets),
-        torch.tensor([sample.mask.shape for sample in samples]),
-        torch.tensor([sample.index for sample in samples]),
-        [sample.name for sample in samples],
-        None if samples[0].factors is None else torch.tensor([sample.factors for sample in samples]),
-        None if samples[0].chance is None else torch.tensor([sample.chance for sample in samples]),
+        torch.tensor(sizes),
+        torch.tensor(indices),
+        names,
+        None if factors[0] is None else torch.tensor(factors),
+        None if chances[0] is None else torch.tensor(chances),
     )

@@ -43,7 +43,7 @@ class Legend:
         """
         values = mask_values(path, self.colours)
         if values.dtype == np.uint8:  # a table of 256 entries is quicker than a search for every pixel
-            if self._is_vocs and (values + np.uint8(1)).max() <= len(self.values):  # void, the highest, becomes 0
+            if self._is_vocs and self._are_labels(values):
                 return cast(Labels, values)
             table, unknown = self._tables
             if not cv2.LUT(values, unknown).any():
@@ -52,6 +52,11 @@ class Legend:
         if (wrong := labels == UNKNOWN).any():
             raise ValueError(self._refusal(path, values, wrong))
         return self._narrowed(labels)
+
+    def _are_labels(self, values: NDArray[Any]) -> bool:
+        """Whether numbers of 8 bits are all labels or 255; says no, if wrongly, of labels from 128 on."""
+        low, high, *_ = cv2.minMaxLoc(values.view(np.int8))  # void is -1 there
+        return low >= -1 and high < len(self.values)
 
     @cached_property
     def _tables(self) -> tuple[Labels, NDArray[np.uint8]]:
