@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from fcnseg.benchmarks.tables import controlled, rows
+from fcnseg.data.collation import collate
 from fcnseg.data.datamodule import settle
-from fcnseg.data.dataset import Draw, Drawn, ImageFiles, SegmentationDataset, collate
+from fcnseg.data.dataset import Draw, Drawn, ImageFiles, SegmentationDataset
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split

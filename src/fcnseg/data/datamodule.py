@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fcnseg.data.dataset import Draw, Drawn, Sample, SegmentationDataset, collate
+from fcnseg.data.collation import collate
+from fcnseg.data.dataset import Draw, Drawn, Sample, SegmentationDataset
 from fcnseg.data.sampler import Stream, TrainBatches, ValidationImages
 from fcnseg.shapes import Batch
 
