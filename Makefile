@@ -48,7 +48,7 @@ type: setup ## mypy alone
 	$(BIN)/mypy
 
 test: setup ## The quick tests, on up to four processors
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-all: setup ## Every test, the slow ones included; test-browser and test-slurm stand apart
 	$(BIN)/python -m pytest -m "not browser and not slurm"

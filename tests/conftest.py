@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import threading
 import zlib
 from dataclasses import replace
@@ -16,17 +15,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src"
-# Types and shapes are checked from here on where shapes stand, so nothing may import fcnseg before; mypy checks the
-# rest. An int passes for a float, as in mypy.
-install_import_hook(
-    [
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for path in sorted((PACKAGE / "fcnseg").rglob("*.py"))
-        if {"jaxtyping", "fcnseg.shapes"} & set(re.findall(r"^from (\S+) import", path.read_text(), re.MULTILINE))
-    ],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+# Types and shapes are checked from here on, so nothing may import fcnseg before. An int passes for a float, as in mypy.
+install_import_hook("fcnseg", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 # Most nets here are so small that a second thread costs more than it gives, many times more on a busy machine.
 torch.set_num_threads(1)
 

@@ -250,6 +250,26 @@ def test_more_pixels_of_a_pair_than_a_float_can_count():
     assert int(metric_of(pixels, pixels, 2).matrix[0, 0]) == 4 * (2**24 + 3)
 
 
+@pytest.mark.parametrize("way", ["runs", "histogram", "pixels"])
+@pytest.mark.parametrize("void", [VOID, 200, 5, 2, 0, -1])
+def test_a_label_is_void_whichever_way_is_taken(void, way, monkeypatch):
+    predictions, targets = images(5, void=False)
+    targets[0, 0] = max(void, 0)
+    if void >= 0:
+        predictions[0, 0, :3] = 0 if void < 5 else 9
+    monkeypatch.setattr(metrics, "SHORT_RUN", 0 if way == "runs" else 10**6)
+    if way == "pixels":
+        monkeypatch.setattr(
+            metrics, "_table_by_runs", lambda *each: metrics._table_by_pixels(*map(torch.from_numpy, each[:2]), each[2])
+        )
+    metric = ConfusionMatrix(5, void=void)
+    metric._count_checked = mock.Mock(side_effect=AssertionError("not the quick way"))
+    metric.update(predictions, targets)
+    expected, counted = np.zeros((5, 5), int), (targets != void).numpy()
+    np.add.at(expected, (targets.numpy()[counted], predictions.numpy()[counted]), 1)
+    np.testing.assert_array_equal(metric.matrix.numpy(), expected)
+
+
 def test_all_ways_count_the_same():
     predictions, targets = images(5, void=False)
     targets[0, 0], predictions[0, 0, :3] = 200, 9

@@ -27,7 +27,7 @@ def collate(samples: Sequence[Sample] | Drawn, void: int = VOID, pad: bool = Fal
         samples = list(samples)
     sizes: list[tuple[int, ...]] = []
     indices, names, factors, chances = [], [], [], []
-    for sample in samples:
+    for sample in samples:  # not enumerated: that would hold on to the last one while the next is read
         row = len(sizes)
         sizes.append(sample.mask.shape)
         indices.append(sample.index)
