@@ -25,6 +25,13 @@ def test_everyone_is_timed_and_ours_does_less_for_the_same_logits(peers, narrow_
     json.dumps(found)
 
 
+def test_among_nets_in_bfloat16_torchfcn_is_timed_in_float32_too(peers, narrow_vgg, monkeypatch):
+    monkeypatch.setitem(infer.SAME, "bf16", float("inf"))
+    found = measure(Setting(size=(40, 24), peers=peers), "bf16", 1)
+    assert [row["what"] for row in found["rows"]][-2:] == ["torchfcn, fp32", "ours again"]
+    assert found["differences"]["torchfcn, fp32"] > 0.01
+
+
 def test_nets_that_compute_something_else_are_not_compared(peers, narrow_vgg):
     with pytest.raises(ValueError, match=r"torchfcn and ours differ by .* of the largest logit"):
         measure(Setting(size=(40, 24), peers=peers), "fp32", 1)

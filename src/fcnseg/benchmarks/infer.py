@@ -14,13 +14,16 @@ from fcnseg.timing import interleaved
 SAME = {"fp32": 1e-3, "bf16": 0.2}
 """How far the logits of two nets may be apart, over the largest: each rounds in its way, bfloat16 at three digits."""
 
+IN_FP32 = ", fp32"
+"""Ends the label of torchfcn as its users run it, among nets in bfloat16."""
+
 
 def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     """Times inference.
 
     Args:
         setting: what all nets share.
-        precision: fp32, or bf16 for weights and activations in bfloat16.
+        precision: fp32, or bf16 for weights and activations in bfloat16, beside which torchfcn in float32 is timed too.
         repeat: rounds.
 
     Raises:
@@ -30,9 +33,13 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     present = labels(setting, (OURS, PLAIN, PEER, PEER_LAST, OTHER))
     entrants = [entrant(label, setting, DTYPES[precision]) for label in present]
     ways = {each.label: _pass(each) for each in entrants}
+    if PEER in present and precision != "fp32":
+        ways[PEER + IN_FP32] = _pass(entrant(PEER, setting))
     with torch.inference_mode():
         arithmetic = {label: gflop(run) for label, run in ways.items()}
-        apart = {label: difference(ways[label](), ways[OURS]()) for label in (PLAIN, PEER) if label in ways}
+        apart = {
+            label: difference(ways[label](), ways[OURS]()) for label in (PLAIN, PEER, PEER + IN_FP32) if label in ways
+        }
         check_same(apart, precision)
         times = interleaved(controlled(ways), repeat, setting.device)
     peak = peak_gflops(DTYPES[precision], setting.device)
