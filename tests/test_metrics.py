@@ -217,15 +217,45 @@ def test_no_image_at_all_counts_nothing(dtype):
     assert (int(metric.matrix.sum()), int(metric.images)) == (0, 0)
 
 
-@pytest.mark.parametrize("classes", [126, 127, 200])
-def test_bytes_are_counted_whether_or_not_their_pairs_fit_in_sixteen_bits(classes):
+@pytest.mark.parametrize("classes", [127, 128, 255, 256, 300])
+def test_bytes_are_counted_however_many_classes_there_are(classes):
     generator = torch.Generator().manual_seed(0)
-    labels = [torch.randint(0, classes, (2, 9, 11), dtype=torch.uint8, generator=generator) for _ in range(2)]
+    highest = min(classes, 256)
+    labels = [torch.randint(0, highest, (2, 9, 11), dtype=torch.uint8, generator=generator) for _ in range(2)]
+    for each in labels:
+        each[0, 0] = highest - 1
     metric = ConfusionMatrix(classes, void=-1)
     metric.update(*labels)
     expected = np.zeros((classes, classes), int)
     np.add.at(expected, (labels[1].numpy().ravel(), labels[0].numpy().ravel()), 1)
     np.testing.assert_array_equal(metric.matrix.numpy(), expected)
+
+
+def test_bytes_of_many_classes_take_the_quick_way():
+    labels = torch.full((1, 2, 3), 254, dtype=torch.uint8)
+    metric = ConfusionMatrix(255, void=-1)
+    metric._count_checked = mock.Mock(side_effect=AssertionError("not the quick way"))
+    metric.update(labels, labels)
+    assert int(metric.matrix[254, 254]) == 6
+
+
+def test_as_many_classes_as_a_gpu_counts_in_sixteen_bits():
+    targets, predictions = torch.full((4,), 255).byte(), torch.full((4,), 255).byte()
+    columns = metrics.MOST_ON_GPU + 1
+    assert int(metrics._table_by_bincount(targets, predictions, columns)[255, columns - 1]) == 4
+    with pytest.raises(RuntimeError):
+        metrics._table_by_bincount(targets, predictions, columns + 1)
+
+
+@pytest.mark.parametrize("void", [-1, 300])
+@pytest.mark.parametrize("classes", [100, 200, 301])
+def test_a_byte_is_never_a_void_that_no_byte_can_hold(void, classes):
+    metric, predictions = ConfusionMatrix(classes, void=void), torch.zeros(1, 1, 2, dtype=torch.uint8)
+    metric.update(predictions, torch.tensor([[[44, 1]]], dtype=torch.uint8))
+    assert int(metric.matrix.sum()) == 2
+    if classes <= 255:
+        with pytest.raises(ValueError, match="the targets hold labels from 1 to 255"):
+            metric.update(predictions, torch.tensor([[[255, 1]]], dtype=torch.uint8))
 
 
 @given(
@@ -245,12 +275,13 @@ def test_runs_are_counted_as_their_pixels(runs, exact, short):
     np.testing.assert_array_equal(matrix.numpy(), plain_matrix(predictions, targets, 5))
 
 
-def test_more_pixels_of_a_pair_than_a_float_can_count():
-    pixels = torch.zeros(1, 4, 2**24 + 3, dtype=torch.uint8)
-    assert int(metric_of(pixels, pixels, 2).matrix[0, 0]) == 4 * (2**24 + 3)
+@pytest.mark.parametrize("table", [metrics._table_by_runs, metrics._table_by_histogram])
+def test_more_pixels_of_a_pair_than_a_float_can_count(table):
+    pixels = np.zeros(2**24 + 3, np.uint8)
+    assert table(pixels, pixels, 3)[0, 0] == 2**24 + 3
 
 
-@pytest.mark.parametrize("way", ["runs", "histogram", "pixels"])
+@pytest.mark.parametrize("way", ["runs", "histogram", "bincount"])
 @pytest.mark.parametrize("void", [VOID, 200, 5, 2, 0, -1])
 def test_a_label_is_void_whichever_way_is_taken(void, way, monkeypatch):
     predictions, targets = images(5, void=False)
@@ -258,9 +289,9 @@ def test_a_label_is_void_whichever_way_is_taken(void, way, monkeypatch):
     if void >= 0:
         predictions[0, 0, :3] = 0 if void < 5 else 9
     monkeypatch.setattr(metrics, "SHORT_RUN", 0 if way == "runs" else 10**6)
-    if way == "pixels":
+    if way == "bincount":
         monkeypatch.setattr(
-            metrics, "_table_by_runs", lambda *each: metrics._table_by_pixels(*map(torch.from_numpy, each[:2]), each[2])
+            metrics, "_table_by_runs", lambda *each: metrics._table_by_bincount(*map(torch.from_numpy, each[:2]), each[2])
         )
     metric = ConfusionMatrix(5, void=void)
     metric._count_checked = mock.Mock(side_effect=AssertionError("not the quick way"))
@@ -281,7 +312,7 @@ def test_all_ways_count_the_same():
     for table in (
         by_runs,
         metrics._table_by_histogram(flat[0].numpy(), flat[1].numpy(), 6),
-        metrics._table_by_pixels(*flat, 6).numpy(),
+        metrics._table_by_bincount(*flat, 6).numpy(),
     ):
         np.testing.assert_array_equal(table, expected)
 

@@ -11,13 +11,16 @@ from torchmetrics import Metric
 
 from fcnseg.shapes import VOID, Predictions, Targets
 
-MOST_CLASSES = 126
+MOST_CLASSES = 255
+"""Up to so many, bytes have a value left for predictions outside the classes."""
+
+MOST_ON_GPU = 127
 """Up to so many, a number of 16 bits holds a target of 8 bits with a prediction."""
 
 MOST_EXACT = 2**24
 """Up to so many pixels, OpenCV's histograms in float32 are exact."""
 
-SHORT_RUN = 8
+SHORT_RUN = 6
 """Pixels: where runs of equal labels are shorter on average, counting pixel by pixel is faster."""
 
 
@@ -103,12 +106,13 @@ class ConfusionMatrix(Metric):
 
     def _count_checked(self, predictions: Predictions, targets: Targets) -> Tensor:
         """Counts labels of any kind, and says what is wrong with them."""
+        targets = targets.long()  # as bytes they would equal a void of -1 or 300 that they cannot hold
         valid = targets != self.void
-        truth, guess = targets[valid].long(), predictions[valid].long()
-        if truth.numel():
-            self._check(truth, "targets")
-            self._check(guess, "predictions")
-        pairs = torch.bincount(truth * self.num_classes + guess, minlength=self.num_classes**2)
+        targets, predictions = targets[valid], predictions[valid].long()
+        if targets.numel():
+            self._check(targets, "targets")
+            self._check(predictions, "predictions")
+        pairs = torch.bincount(targets * self.num_classes + predictions, minlength=self.num_classes**2)
         return pairs.view(self.num_classes, self.num_classes)
 
     def _check(self, labels: Tensor, what: str) -> None:
@@ -130,13 +134,15 @@ def _count(predictions: Predictions, targets: Targets, classes: int, void: int) 
     The table has a row for each of the 256 values that a target may have, and in it a cell for each prediction and one
     for others, so that its sum tells whether anything but void lies outside the classes.
     """
-    if not (predictions.dtype == targets.dtype == torch.uint8 and classes <= MOST_CLASSES and targets.numel()):
+    on_cpu = targets.device.type == "cpu"
+    most = MOST_CLASSES if on_cpu else MOST_ON_GPU
+    if not (predictions.dtype == targets.dtype == torch.uint8 and classes <= most and targets.numel()):
         return None
     table: Tensor | NDArray[np.int64]
-    if targets.device.type == "cpu":
+    if on_cpu:
         table = _table_by_runs(targets.numpy().reshape(-1), predictions.numpy().reshape(-1), classes + 1)
     else:
-        table = _table_by_pixels(targets.flatten(), predictions.flatten(), classes + 1)
+        table = _table_by_bincount(targets.flatten(), predictions.flatten(), classes + 1)
     matrix, ignored = table[:classes, :classes], table[void].sum() if classes <= void < 256 else 0
     if matrix.sum() + ignored != targets.numel():
         return None
@@ -145,37 +151,37 @@ def _count(predictions: Predictions, targets: Targets, classes: int, void: int) 
     return matrix if isinstance(matrix, Tensor) else torch.from_numpy(matrix)
 
 
-def _table_by_runs(truth: NDArray[np.uint8], guess: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
+def _table_by_runs(targets: NDArray[np.uint8], predictions: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
     """Counts by runs of pixels that are labelled alike, of which a segmented image has far fewer than pixels.
 
     Counting pixel by pixel, a processor increases one number again and again, and each time waits for the last sum.
     """
-    changes = truth[1:] != truth[:-1]
-    changes |= guess[1:] != guess[:-1]
-    inner = changes.nonzero()[0]
-    if len(inner) * SHORT_RUN > len(truth):
-        return _table_by_histogram(truth, guess, columns)
-    ends, lengths = np.empty(len(inner) + 1, np.intp), np.empty(len(inner) + 1)
-    ends[:-1], ends[-1] = inner, len(truth) - 1
+    changes = targets[1:] != targets[:-1]
+    changes |= predictions[1:] != predictions[:-1]
+    runs = int(np.count_nonzero(changes)) + 1
+    if runs * SHORT_RUN > len(targets):
+        return _table_by_histogram(targets, predictions, columns)
+    ends, lengths = np.empty(runs, np.intp), np.empty(runs)
+    ends[:-1], ends[-1] = changes.nonzero()[0], len(targets) - 1
     lengths[0] = ends[0] + 1
     np.subtract(ends[1:], ends[:-1], out=lengths[1:])
-    cells = truth[ends] * np.intp(columns)
-    cells += np.minimum(guess[ends], columns - 1)
+    cells = targets[ends] * np.intp(columns)
+    cells += np.minimum(predictions[ends], columns - 1)
     return np.bincount(cells, lengths, 256 * columns).astype(np.int64).reshape(256, columns)
 
 
-def _table_by_histogram(truth: NDArray[np.uint8], guess: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
+def _table_by_histogram(targets: NDArray[np.uint8], predictions: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
     """Counts pixel by pixel on the CPU."""
-    total, others = np.zeros((256, columns), np.int64), np.minimum(guess, columns - 1)
-    for start in range(0, len(truth), MOST_EXACT):
-        each = [labels[start : start + MOST_EXACT] for labels in (truth, others)]
+    total, others = np.zeros((256, columns), np.int64), np.minimum(predictions, columns - 1)
+    for start in range(0, len(targets), MOST_EXACT):
+        each = [labels[start : start + MOST_EXACT] for labels in (targets, others)]
         total += cv2.calcHist(each, [0, 1], None, [256, columns], [0, 256, 0, columns]).astype(np.int64)
     return total
 
 
-def _table_by_pixels(truth: Tensor, guess: Tensor, columns: int) -> Tensor:
+def _table_by_bincount(targets: Tensor, predictions: Tensor, columns: int) -> Tensor:
     """Counts pixel by pixel on a GPU."""
-    pairs = truth.to(torch.int16).mul_(columns).add_(guess.clamp(max=columns - 1))
+    pairs = targets.to(torch.int16).mul_(columns).add_(predictions.clamp(max=columns - 1))
     return torch.bincount(pairs, minlength=256 * columns).view(256, columns)
 
 
