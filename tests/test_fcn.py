@@ -3,7 +3,7 @@
 import jaxtyping
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fcnseg
@@ -327,6 +327,8 @@ def test_a_coarsest_map_that_is_not_there_is_refused(narrow, coarsest):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@example(256, 3, 0)
+@example(257, 3, 0)
 def test_the_best_class_is_the_first_of_the_highest(layout, classes, side, seed):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randint(0, 5, (2, classes, 3, side), generator=generator).float().to(memory_format=layout)
@@ -334,6 +336,13 @@ def test_the_best_class_is_the_first_of_the_highest(layout, classes, side, seed)
     assert found.dtype == (torch.uint8 if classes <= 256 else torch.int32)
     expected = logits.numpy().argmax(1)
     assert (found.numpy() == expected).all()
+
+
+@pytest.mark.parametrize("classes", [256, 257])
+def test_the_last_of_many_classes_may_be_the_best(classes):
+    logits = torch.zeros(1, classes, 2, 3)
+    logits[:, -1] = 1
+    assert best_classes(logits).unique().tolist() == [classes - 1]
 
 
 def test_where_a_logit_is_no_number_its_class_is_the_best():

@@ -291,7 +291,9 @@ def test_a_label_is_void_whichever_way_is_taken(void, way, monkeypatch):
     monkeypatch.setattr(metrics, "SHORT_RUN", 0 if way == "runs" else 10**6)
     if way == "bincount":
         monkeypatch.setattr(
-            metrics, "_table_by_runs", lambda *each: metrics._table_by_bincount(*map(torch.from_numpy, each[:2]), each[2])
+            metrics,
+            "_table_by_runs",
+            lambda *each: metrics._table_by_bincount(*map(torch.from_numpy, each[:2]), each[2]),
         )
     metric = ConfusionMatrix(5, void=void)
     metric._count_checked = mock.Mock(side_effect=AssertionError("not the quick way"))

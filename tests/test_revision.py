@@ -34,6 +34,15 @@ def test_the_commit_and_changes_to_the_source_are_recorded(source):
     assert code_version() == clean | {"dirty": True}
 
 
+def test_results_are_no_change_of_the_source(source):
+    results = source.parent.parent / "experiments" / "results"
+    results.mkdir(parents=True)
+    (results / "infer.jsonl").write_text("{}")
+    assert code_version()["dirty"] is False
+    (results.parent / "table.yaml").write_text("")
+    assert code_version()["dirty"] is True
+
+
 def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, monkeypatch):
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "first")

@@ -10,13 +10,17 @@ from fcnseg.secrets import masked
 LARGEST_DIFF = 200_000
 """Characters of a diff that are kept."""
 
+SOURCE = (":/", ":(top,exclude)experiments/results")
+"""What may differ from the commit: all but what runs leave behind."""
+
 
 def code_version() -> dict[str, Any]:
     """Returns the commit of the source and whether it has changes; nulls where no repository tracks it."""
     here = Path(__file__).resolve()
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return {"commit": None, "dirty": None}
-    return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": bool(_git(here.parent, "status", "--porcelain"))}
+    changes = _git(here.parent, "status", "--porcelain", "--", *SOURCE)
+    return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": bool(changes)}
 
 
 def code_changes(largest: int = LARGEST_DIFF) -> str | None:

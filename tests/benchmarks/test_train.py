@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from fcnseg.benchmarks import machine
 from fcnseg.benchmarks.nets import PEER, Entrant, Setting, entrant, targets_of
 from fcnseg.benchmarks.train import LR, measure, step
 
@@ -17,13 +18,19 @@ def test_steps_of_ours_and_the_peer_are_timed(peers, narrow_vgg):
     assert 0 < rows["ours"]["GFLOP"] < rows["ours, plain"]["GFLOP"]
 
 
-def test_bf16_is_autocast_beside_the_peer_with_and_without_it(peers, narrow_vgg):
+def test_bf16_is_autocast_beside_the_peer_with_and_without_it(peers, narrow_vgg, monkeypatch):
+    monkeypatch.setattr(
+        machine, "product_gflops", lambda dtype, device: {torch.float32: 10, torch.bfloat16: 1000}[dtype]
+    )
     found = measure(Setting(size=(40, 24), peers=peers), "bf16", 1)
     assert [row["what"] for row in found["rows"]] == [
         *("ours, autocast", "ours, plain, autocast", "torchfcn", "torchfcn, autocast"),
         *("torchfcn, channels_last, autocast", "ours, autocast again"),
     ]
     assert "times ours, autocast" in found["rows"][2]
+    ours, _, theirs, *_, again = found["rows"]
+    assert theirs["of peak"] == pytest.approx(theirs["GFLOP/s"] / 10)
+    assert [row["of peak"] / row["GFLOP/s"] for row in (ours, again)] == pytest.approx([1e-3, 1e-3])
 
 
 def test_a_step_of_the_peer_descends_its_summed_loss_and_leaves_its_upsampling(peers):

@@ -1,10 +1,12 @@
 """Batches of images of one size, and of several; each image is copied before the next is read."""
 
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from fcnseg.data.collation import collate
 from fcnseg.data.dataset import Draw, Sample, SegmentationDataset
@@ -61,17 +63,41 @@ def test_smaller_images_are_padded_at_the_right_and_below_with_void(void):
     assert (batch.images[1, :, :, 2:] == 0).all()
 
 
+def cut(image, mask, draw):
+    return image[:4, :4], mask[:4, :4]
+
+
+def as_it_is(image, mask, draw):
+    return image, mask
+
+
+def seven(draw):
+    return 7
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("pad", [False, True])
-def test_a_loaders_batch_is_that_of_its_images(source, pad):
-    side = None if pad else 4
-    dataset = SegmentationDataset(
-        source, lambda *read: tuple(each[:side, :side] for each in read[:2]), chance=lambda _: 7
+def test_a_loaders_batch_is_that_of_its_images(source, pad, workers):
+    dataset, draws = SegmentationDataset(source, as_it_is if pad else cut, chance=seven), [Draw(2), Draw(0)]
+    loader = DataLoader(
+        dataset, batch_sampler=[draws], collate_fn=partial(collate, pad=pad), num_workers=workers, timeout=60 * workers
     )
-    draws = [Draw(2), Draw(0)]
-    batch, other = collate(dataset.__getitems__(draws), pad=pad), collate([dataset[draw] for draw in draws], pad=pad)
-    for one, two in zip(batch, other, strict=True):
-        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
-    assert batch.chances.tolist() == [7, 7]
+    other = collate([dataset[draw] for draw in draws], pad=pad)
+    for batch in loader:
+        for one, two in zip(batch, other, strict=True):
+            assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+        assert batch.chances.tolist() == [7, 7]
+
+
+def test_a_loader_leaves_reading_to_whoever_makes_the_batch(source):
+    dataset, draws = SegmentationDataset(source, cut), [Draw(2), Draw(0), Draw(1)]
+    (drawn,) = DataLoader(dataset, batch_sampler=[draws], collate_fn=lambda samples: samples)
+    source.read = None  # as if the files were gone
+    with pytest.raises(TypeError):
+        drawn[0]
+    del source.read
+    assert [sample.index for sample in drawn] == [2, 0, 1]
+    assert (len(drawn), drawn[1].index) == (3, 0)
 
 
 def test_an_image_is_in_the_batch_before_the_next_is_read(source):
@@ -88,5 +114,6 @@ def test_an_image_is_in_the_batch_before_the_next_is_read(source):
 
 
 def test_different_sizes_are_not_padded_unasked():
-    with pytest.raises(ValueError, match=r"different sizes .*image 1, image 2.*data\.batching=crop or groups"):
+    said = r"different sizes .*\(image 1 of 8x3, image 2 of 2x6\): set data\.batching=crop, groups or pad"
+    with pytest.raises(ValueError, match=said):
         collate([sample(3, 8, 1), sample(6, 2, 2)])

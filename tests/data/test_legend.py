@@ -125,6 +125,18 @@ def test_a_label_of_its_own_can_be_void(tmp_path):
 # ---- what means nothing in a mask
 
 
+@pytest.mark.parametrize("count", [2, 21, 127, 128, 129, 254, 255])
+def test_of_all_bytes_the_labels_and_void_are_read_and_the_others_refused(tmp_path, count):
+    legend = stated_legend([f"c{k}" for k in range(count)])[1]
+    for value in range(256):
+        Image.fromarray(np.array([[0, value]], np.uint8)).save(tmp_path / "mask.png")
+        if value < count or value == 255:
+            assert legend.labels(tmp_path / "mask.png").tolist() == [[0, value]]
+        else:
+            with pytest.raises(ValueError, match=rf"mask\.png holds \[{value}\], first at row 0, column 1"):
+                legend.labels(tmp_path / "mask.png")
+
+
 def test_a_number_of_no_class_is_named_with_its_place(tmp_path):
     values = np.zeros((5, 6), np.uint8)
     values[3, 4], values[4, 0] = 9, 8

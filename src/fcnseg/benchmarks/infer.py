@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from fcnseg.benchmarks.machine import peak_gflops
+from fcnseg.benchmarks.machine import peaks
 from fcnseg.benchmarks.nets import DTYPES, OTHER, OURS, PEER, PEER_LAST, PLAIN, Entrant, Setting, entrant, labels
 from fcnseg.benchmarks.peers import REMEDY
 from fcnseg.benchmarks.tables import controlled, difference, gflop, rows
@@ -33,8 +33,10 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
     present = labels(setting, (OURS, PLAIN, PEER, PEER_LAST, OTHER))
     entrants = [entrant(label, setting, DTYPES[precision]) for label in present]
     ways = {each.label: _pass(each) for each in entrants}
+    dtypes = dict.fromkeys(ways, DTYPES[precision])
     if PEER in present and precision != "fp32":
         ways[PEER + IN_FP32] = _pass(entrant(PEER, setting))
+        dtypes[PEER + IN_FP32] = torch.float32
     with torch.inference_mode():
         arithmetic = {label: gflop(run) for label, run in ways.items()}
         apart = {
@@ -42,13 +44,13 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
         }
         check_same(apart, precision)
         times = interleaved(controlled(ways), repeat, setting.device)
-    peak = peak_gflops(DTYPES[precision], setting.device)
+    peak = peaks(dtypes, setting.device)
     notes = [f"{label}: its logits differ from ours by {value:.1e} of the largest" for label, value in apart.items()]
     return {
         "title": f"Inference: {setting}, {precision}, {repeat} rounds",
         "rows": rows(times, arithmetic, peak),
         "notes": notes + ([] if PEER in present else [REMEDY]),
-        "peak GFLOP/s": peak,
+        "peak GFLOP/s": peak[OURS],
         "differences": apart,
         "seconds": times.rounds,
     }

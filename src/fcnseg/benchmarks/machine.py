@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,12 @@ def peak_gflops(dtype: torch.dtype, device: str = "cpu") -> float:
         device: what computes.
     """
     return max(product_gflops(kind, device) for kind in {dtype, torch.float32})
+
+
+def peaks(dtypes: Mapping[str, torch.dtype], device: str) -> dict[str, float]:
+    """Returns {label: peak_gflops} of ways that compute in these types, each type measured once."""
+    found = {dtype: peak_gflops(dtype, device) for dtype in dict.fromkeys(dtypes.values())}
+    return {label: found[dtype] for label, dtype in dtypes.items()}
 
 
 def product_gflops(dtype: torch.dtype, device: str = "cpu", repeat: int = 5) -> float:

@@ -76,7 +76,7 @@ def compared(found: Predictions | Logits, targets: Targets, repeat: int, device:
 def segmented(setting: Setting) -> tuple[Logits, Predictions, Targets]:
     """Draws scores and predictions as a net makes them: bilinear from stride 8, near the truth; around objects is void.
 
-    Masks change from pixel to pixel as often as VOC's, which do so 2241 times in 500x375 pixels (mean of 1000 masks).
+    Masks change from pixel to pixel about as often as VOC's, which do so 2241 times in 500x375 pixels.
     """
     generator = torch.Generator().manual_seed(3)
     count, height, width = setting.shape

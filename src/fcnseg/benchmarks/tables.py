@@ -28,17 +28,21 @@ def controlled(ways: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[
     return {**ways, first + AGAIN: ways[first]}
 
 
-def rows(times: Times, gflop: Mapping[str, float] | None = None, peak: float = 0.0) -> Rows:
+def rows(times: Times, gflop: Mapping[str, float] | None = None, peak: float | Mapping[str, float] = 0.0) -> Rows:
     """Returns a row for each way.
 
     Args:
         times: of ways, the first of which is the base of the ratios.
         gflop: {label: arithmetic of one call}, where it is known.
-        peak: measured rate of matrix products in GFLOP/s.
+        peak: measured rate of matrix products in GFLOP/s, or {label: it} where ways compute in different types.
     """
     base = next(iter(times.rounds))
     known = gflop or {}
-    return [_row(label, base, times) | _rates(times.median(label), known, label, peak) for label in times.rounds]
+    peaks = peak if isinstance(peak, Mapping) else dict.fromkeys(times.rounds, peak)
+    return [
+        _row(label, base, times) | _rates(times.median(label), known, label, peaks.get(label.removesuffix(AGAIN), 0.0))
+        for label in times.rounds
+    ]
 
 
 def _row(label: str, base: str, times: Times) -> dict[str, Any]:

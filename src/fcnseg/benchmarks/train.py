@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fcnseg.benchmarks.machine import peak_gflops
+from fcnseg.benchmarks.machine import peaks
 from fcnseg.benchmarks.nets import DTYPES, OURS, PEER, PEER_LAST, PLAIN, Entrant, Setting, entrant, labels, targets_of
 from fcnseg.benchmarks.peers import REMEDY, summed_cross_entropy
 from fcnseg.benchmarks.tables import controlled, gflop, rows
@@ -38,12 +38,12 @@ def measure(setting: Setting, precision: str, repeat: int) -> dict[str, Any]:
             ways[each.label + AUTOCAST] = step(each, targets, autocast=True)
     arithmetic = {label: gflop(run) for label, run in ways.items()}
     times = interleaved(controlled(ways), repeat, setting.device)
-    peak = peak_gflops(DTYPES[precision], setting.device)
+    peak = peaks({label: DTYPES["bf16" if label.endswith(AUTOCAST) else "fp32"] for label in ways}, setting.device)
     return {
         "title": f"Training step: {setting}, {precision}, {repeat} rounds",
         "rows": rows(times, arithmetic, peak),
         "notes": [] if PEER in present else [REMEDY],
-        "peak GFLOP/s": peak,
+        "peak GFLOP/s": next(iter(peak.values())),
         "seconds": times.rounds,
     }
 

@@ -244,7 +244,7 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 class Drawn:
-    """The images of a batch, each read when its turn comes, and so copied while it is in the processor's cache."""
+    """The images of a batch, each read when it is asked for, and so copied while it is in the processor's cache."""
 
     def __init__(self, dataset: SegmentationDataset, draws: Sequence[Draw]) -> None:
         """Reads nothing yet."""
@@ -254,6 +254,10 @@ class Drawn:
         """Number of images."""
         return len(self.draws)
 
+    def __getitem__(self, place: int) -> Sample:
+        """Reads one of them."""
+        return self.dataset[self.draws[place]]
+
     def __iter__(self) -> Iterator[Sample]:
-        """Reads them one by one."""
+        """Reads them one by one, and holds on to none."""
         return (self.dataset[draw] for draw in self.draws)

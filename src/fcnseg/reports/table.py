@@ -154,8 +154,8 @@ def _facts(done: Sequence[Job]) -> dict[str, str]:
 
 def _start(results: Any) -> str:
     """Names the row or net that a run went on from, or else the file of its weights."""
-    for coarser in (results.get("lineage") or [])[:1]:
-        return f"of {coarser.get('row') or coarser.get('model')}"
+    if lineage := results.get("lineage"):
+        return f"of {lineage[0].get('row') or lineage[0].get('model') or 'another run'}"
     return Path(str(results.get("weights_from") or "-")).name
 
 
