@@ -104,6 +104,23 @@ def test_training_images_that_are_validated_on_stop_the_run_are_removed_or_let_t
     assert build.build_data(composed(*leaky), parts=("val",)).train is None
 
 
+def test_a_training_keeps_its_images_decoded_and_gets_the_same_batches(tmp_path):
+    asked = ("data=voc2012", f"data.root={write_devkit(tmp_path / 'voc')}", "data.workers=1", "data.batch_size=3")
+    kept = tmp_path / "kept"
+    batches = []
+    for keys in (asked, *[(*asked, f"data.decoded={kept}")] * 2):
+        data = build.build_data(composed(*keys))
+        batches.append([*data.train_dataloader(), *data.val_dataloader()])
+    assert len(list(kept.iterdir())) == 5
+    for one, *others in zip(*batches, strict=True):
+        for other in others:
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.targets, other.targets)
+    assert build.build_data(composed(*asked, f"data.decoded={kept}"), parts=("val",)).val.source.decoded is None
+    with pytest.raises(ValueError, match=r"data\.decoded=/x has no meaning for data=shapes"):
+        build.build_data(composed(*SMALL, "data.decoded=/x"))
+
+
 # ---- net and task
 
 

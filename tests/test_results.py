@@ -30,6 +30,7 @@ UNHASHED = {
     "data.masks",
     "data.sbd_root",
     "data.cache",
+    "data.decoded",
     "data.workers",
     "trainer.accelerator",
     "trainer.devices",

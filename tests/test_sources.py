@@ -3,12 +3,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fcnseg.config import CONF_DIR, DataConfig
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.voc import open_split
-from fcnseg.sources import find_opener, open_source, survey_source
+from fcnseg.sources import find_opener, keep_decoded, open_source, survey_source
 from runs import OUTSIDE, composed
 from tiny_voc import write_devkit, write_list, write_sbd
 
@@ -66,6 +67,18 @@ def test_keys_that_a_data_set_can_do_without_are_refused_only_where_they_mean_no
         open_source(shapes(**{key: value}), "val")
     data = composed("data=voc2012", f"data.root={write_devkit(tmp_path)}").data
     assert len(open_source(replace(data, **{key: value}), "train")) == 3
+
+
+def test_images_are_kept_decoded_where_they_come_from_files(tmp_path):
+    data = composed("data=voc2012", f"data.root={write_devkit(tmp_path)}", f"data.decoded={tmp_path}/kept").data
+    source = open_source(data, "train")
+    expected = source.read_image(1)
+    keep_decoded(source, data)
+    for _ in range(2):
+        np.testing.assert_array_equal(source.read_image(1), expected)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    with pytest.raises(ValueError, match=r"data\.decoded=/x has no meaning for data=shapes: leave it out"):
+        keep_decoded(open_source(shapes(), "val"), replace(data, name="shapes", decoded="/x"))
 
 
 def test_a_choice_that_trains_on_sbd_asks_for_it(tmp_path):

@@ -31,7 +31,7 @@ from fcnseg.optim import parameter_groups, schedule_factor
 from fcnseg.recipe import learning_rate
 from fcnseg.results import labels
 from fcnseg.resumption import Checkpoints
-from fcnseg.sources import open_source
+from fcnseg.sources import keep_decoded, open_source
 from fcnseg.task import SegmentationTask
 from fcnseg.tracking.monitor import Stopwatch
 from fcnseg.weights.normalization import Normalization, settled, stated
@@ -148,12 +148,15 @@ def build_data(config: TrainConfig, parts: tuple[str, ...] = ("train", "val")) -
     """Opens the data set and says how it becomes batches.
 
     Raises:
-        FileNotFoundError, ValueError: as open_source and separated.
+        FileNotFoundError, ValueError: as open_source, separated and keep_decoded.
     """
     data = config.data
     sources = {part: open_source(data, part) for part in reversed(parts)}  # training images may need to be converted
     if "train" in sources:
         sources["train"] = separated(sources["train"], sources["val"], data.overlap, data.overlap_by)
+        if data.decoded:  # of a training, since whatever reads images once gains nothing
+            for source in sources.values():
+                keep_decoded(source, data)
     void, channels = sources["val"].void, config.backbone.in_channels
     plain = transforms(image_side=data.image_side, void=void, channels=channels)
     varied = transforms(

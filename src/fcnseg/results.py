@@ -26,7 +26,7 @@ FOUR_SCORES = {"pixel_acc": "pixel acc.", "mean_acc": "mean acc.", "mean_iu": "m
 NOT_HASHED = {
     "backbone": {"padding_mode", "checkpointing"},
     "recipe": {"source", "lr", "steps"},
-    "data": {"root", "images", "masks", "sbd_root", "cache", "workers"},
+    "data": {"root", "images", "masks", "sbd_root", "cache", "decoded", "workers"},
     "trainer": {
         *("accelerator", "devices", "num_nodes", "progress", "log_every", "save_steps", "save_minutes", "on_nonfinite")
     },

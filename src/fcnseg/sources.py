@@ -10,7 +10,8 @@ from typing import Any
 
 import fcnseg.data
 from fcnseg.config import DataConfig
-from fcnseg.data.dataset import Source
+from fcnseg.data.dataset import ImageFiles, Source
+from fcnseg.data.decoded import Decoded
 from fcnseg.data.faults import Fault, Report
 
 
@@ -27,6 +28,17 @@ def open_source(data: DataConfig, part: str) -> Source:
     """
     opener = find_opener(data.format)
     return opener(**_arguments(data, part, opener))
+
+
+def keep_decoded(source: Source, data: DataConfig) -> None:
+    """Has a source keep its images decoded in data.decoded.
+
+    Raises:
+        ValueError: its images come from no files.
+    """
+    if not isinstance(source, ImageFiles):
+        raise ValueError(f"data.decoded={data.decoded} has no meaning for data={data.name}: leave it out")
+    source.decoded = Decoded(Path(str(data.decoded)))
 
 
 def survey_source(data: DataConfig, part: str, report: Report) -> Source | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcnseg.benchmarks.loader import HEIGHT, OURS, PEER, WIDTH, drawn_devkit, measure, ways
+from fcnseg.benchmarks.loader import HEIGHT, LATER, OURS, PEER, WIDTH, drawn_devkit, kept_in, measure, ways
 from fcnseg.data.fast import numbers_of_png, rgb_of_jpeg
 from fcnseg.data.voc import open_split
 from tiny_voc import write_devkit
@@ -16,7 +16,7 @@ def test_the_whole_path_its_parts_and_the_peer_are_measured():
     rows = {row["what"]: row for row in found["rows"]}
     assert next(iter(rows)) == OURS
     assert PEER in rows
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert {len(seconds) for seconds in found["seconds"].values()} == {1}
     assert rows[OURS][f"times {OURS}"] == 1
     for row in rows.values():
@@ -29,8 +29,12 @@ def test_drawn_files_are_plain_as_vocs_and_the_peer_makes_the_same_batches(tmp_p
     assert 80_000 < source.pairs[0].image.stat().st_size < 160_000
     assert rgb_of_jpeg(source.pairs[0].image) is not None
     assert len(np.unique(numbers_of_png(source.pairs[0].mask))) > 1
-    both = ways(source, range(2), 48, 2)
-    ((ours,), (theirs,)) = both[OURS](), both[PEER]()
+    compared = ways(source, kept_in(tmp_path / "decoded", source), range(2), 48, 2)
+    assert source.decoded is None
+    ours, first, later, theirs = (compared[way]()[0] for way in (OURS, OURS + LATER, OURS + LATER, PEER))
+    assert len(list((tmp_path / "decoded").iterdir())) == 2
+    assert torch.equal(ours.images, first.images)
+    assert torch.equal(ours.images, later.images)
     assert ours.images.shape == theirs[0].shape == (2, 3, 48, 48)
     assert ours.targets.shape == theirs[1].shape
     assert ours.images.dtype == theirs[0].dtype == torch.uint8

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from fcnseg.benchmarks.tables import controlled, rows
 from fcnseg.data.collation import collate
 from fcnseg.data.datamodule import settle
 from fcnseg.data.dataset import Draw, Drawn, ImageFiles, SegmentationDataset
+from fcnseg.data.decoded import Decoded
 from fcnseg.data.jitter import Jitter
 from fcnseg.data.transforms import Augmentation, transforms
 from fcnseg.data.voc import open_split
@@ -26,6 +28,9 @@ WIDTH, HEIGHT = 500, 375
 """VOC's most frequent size."""
 
 OURS = "decode, crop, flip, collate"
+LATER = ", data.decoded"
+"""Ends the label of what later epochs take where images are kept decoded."""
+
 PEER = "the same by Pillow and albumentations"
 
 
@@ -55,7 +60,8 @@ def measure(
         del indices[len(indices) - len(indices) % batch :]
         settle()
         with torch.inference_mode():
-            times = interleaved(controlled(ways(source, indices, crop, batch)), repeat)
+            compared = ways(source, kept_in(Path(folder) / "decoded", source), indices, crop, batch)
+            times = interleaved(controlled(compared), repeat)
     per_image = Times({label: [each / len(indices) for each in spent] for label, spent in times.rounds.items()})
     said = f"{len(indices)} images{' of VOC 2012' if root else ', drawn'}, {WIDTH}x{HEIGHT}, {repeat} rounds"
     return {
@@ -66,16 +72,29 @@ def measure(
     }
 
 
-def ways(source: ImageFiles, indices: Sequence[int], crop: int, batch: int) -> Mapping[str, Callable[[], object]]:
-    """Returns the whole path, each of its parts over the same images, and the usual path."""
+def kept_in(folder: Path, source: ImageFiles) -> ImageFiles:
+    """Returns the same images, kept decoded in a folder from the first time on."""
+    kept = copy(source)
+    kept.decoded = Decoded(folder, reserve=0)
+    return kept
+
+
+def ways(
+    source: ImageFiles, kept: ImageFiles, indices: Sequence[int], crop: int, batch: int
+) -> Mapping[str, Callable[[], object]]:
+    """Returns the whole path, the same with data.decoded, its parts over the same images, and the usual path."""
     draws = [Draw(index) for index in indices]
-    dataset = SegmentationDataset(source, Augmentation(transforms(crop=crop, flip=True), 0), Jitter(0.3, 0))
+    dataset, later = (
+        SegmentationDataset(each, Augmentation(transforms(crop=crop, flip=True), 0), Jitter(0.3, 0))
+        for each in (source, kept)
+    )
     decoded = [source.read(index) for index in indices]
     samples = [dataset[draw] for draw in draws]
     starts = range(0, len(draws), batch)
     usual = A.Compose([A.RandomCrop(crop, crop, pad_if_needed=True), A.HorizontalFlip()])
     return {
         OURS: lambda: [collate(Drawn(dataset, draws[start : start + batch])) for start in starts],
+        OURS + LATER: lambda: [collate(Drawn(later, draws[start : start + batch])) for start in starts],
         "JPEG alone": lambda: [source.read_image(index) for index in indices],
         "mask alone": lambda: [source.read_mask(index) for index in indices],
         "crop and flip alone": lambda: [

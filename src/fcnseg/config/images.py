@@ -42,6 +42,9 @@ class DataConfig:
     """SBD's folder benchmark_RELEASE, for splits that name a list of SBD."""
     cache: str | None = of_set()
     """Folder for SBD's masks, converted once to PNG; null puts them beside the .mat files."""
+    decoded: str | None = None
+    """Folder that takes images decoded, as they are first read, so that later epochs decode no JPEG: as many bytes as
+    pixels and channels, 5.4 GB for 10,000 photographs of VOC; null decodes each time. The pixels are the same."""
     partial: bool | None = of_set()
     """Take what is on disk of a split, and give the number of missing images in the results."""
     images: str | None = of_set()

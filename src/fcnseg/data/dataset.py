@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from torch.utils.data import Dataset
 
+from fcnseg.data.decoded import Decoded
 from fcnseg.data.decoding import Labels as Labels
 from fcnseg.data.decoding import Pixels as Pixels
 from fcnseg.data.decoding import decoded_image, image_size
@@ -74,6 +75,7 @@ class ImageFiles:
         pairs: the files.
         legend: what the masks' values mean.
         channels: of the images.
+        decoded: where decoded images are kept; None decodes them each time.
         remarks: counts that results must give beside the number of images, such as {"missing": 507}.
     """
 
@@ -98,6 +100,7 @@ class ImageFiles:
         self.pairs, self.classes, self.channels = tuple(pairs), tuple(classes), channels
         self.legend = legend or Legend(tuple(range(len(classes))), void, void)
         self.void = self.legend.void
+        self.decoded: Decoded | None = None
         self.remarks: dict[str, int] = {}
 
     def without(self, names: Collection[str], **remarks: int) -> "ImageFiles":
@@ -140,7 +143,8 @@ class ImageFiles:
         Raises:
             ValueError: names the file that cannot be read, or whose channels are not as many.
         """
-        return decoded_image(self.pairs[index].image, self.channels)
+        path = self.pairs[index].image
+        return self.decoded.image(path, self.channels) if self.decoded else decoded_image(path, self.channels)
 
     def read_mask(self, index: int) -> Labels:
         """Decodes the labels of an image.

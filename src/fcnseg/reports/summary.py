@@ -17,7 +17,10 @@ from fcnseg.reports.table import Line, finite, lines
 Matrix = NDArray[np.float64]
 
 
-LEFT_OUT = ("row=", "seed=", "hydra.", "hydra/", "logger", "data.workers=", "data.cache=", "trainer.progress=")
+LEFT_OUT = (
+    *("row=", "seed=", "hydra.", "hydra/", "logger", "trainer.progress="),
+    *("data.workers=", "data.cache=", "data.decoded="),
+)
 """What overrides begin with that change no result, or belong to a job."""
 
 
