@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Upsampling(nn.Module):
             window: the part of the result that is wanted, within the result; None is all of it.
         """
         height, width = window or (slice(0, self.reach(side)) for side in scores.shape[2:])
-        matrix = spread.__wrapped__ if torch.compiler.is_compiling() else spread  # compilers know no caches
+        matrix = spread if torch.compiler.is_compiling() else kept_spread  # compilers know no caches
         of_rows, of_columns = (
             matrix(cells, self.kernel, self.factor, part.start, part.stop, scores.dtype, scores.device)
             for cells, part in ((scores.shape[2], height), (scores.shape[3], width))
@@ -123,7 +123,6 @@ def seen(cells: int, kernel: int, factor: int, part: slice) -> tuple[slice, slic
     return slice(first, last + 1), slice(part.start - factor * first, part.stop - factor * first)
 
 
-@lru_cache(maxsize=64)
 def spread(
     cells: int, kernel: int, factor: int, start: int, stop: int, dtype: torch.dtype, device: torch.device
 ) -> Spread:
@@ -139,21 +138,28 @@ def spread(
         device: of the matrix.
     """
     here, _ = seen(cells, kernel, factor, slice(start, stop))
-    with torch.inference_mode(False), torch.device(device):  # it is kept for trainings too
-        place = torch.arange(start, stop)[:, None] - factor * torch.arange(here.start, here.stop)
-        inside = (place >= 0) & (place < kernel)
-        matrix = torch.where(inside, bilinear_line(kernel)[place.clamp(0, kernel - 1)], 0.0)
-        return Spread(here, matrix.to(dtype))
+    rows, columns = (torch.arange(*ends, device=device) for ends in ((start, stop), (here.start, here.stop)))
+    place = rows[:, None] - factor * columns
+    inside = (place >= 0) & (place < kernel)
+    matrix = torch.where(inside, bilinear_line(kernel, device)[place.clamp(0, kernel - 1)], 0.0)
+    return Spread(here, matrix.to(dtype))
 
 
-def bilinear_line(size: int) -> Tensor:
-    """Returns the bilinear kernel's factor along one side, [size], float64.
+@lru_cache(maxsize=64)
+def kept_spread(*arguments: Any) -> Spread:
+    """Returns what ``spread`` does, and keeps it for trainings too."""
+    with torch.inference_mode(False):
+        return spread(*arguments)
+
+
+def bilinear_line(size: int, device: torch.device | None = None) -> Tensor:
+    """Returns the bilinear kernel's factor along one side, [size], float64, on a device or torch's default one.
 
     Paper: Sec. 3.3
     """
     factor = (size + 1) // 2
     centre = factor - 1 if size % 2 else factor - 0.5
-    return 1 - (torch.arange(size, dtype=torch.float64) - centre).abs() / factor
+    return 1 - (torch.arange(size, dtype=torch.float64, device=device) - centre).abs() / factor
 
 
 def bilinear_kernel(size: int) -> Tensor:

@@ -217,7 +217,8 @@ def up_to(layers: tuple[Layer, ...], stride: int) -> tuple[Layer, ...]:
 def _widest(grids: Sequence[Grid]) -> Grid:
     if len({(grid.stride, grid.offset) for grid in grids}) > 1:
         raise ValueError(f"paths that are joined end on different cells: {grids}")
-    return max(grids, key=lambda grid: grid.field)
+    widest = max(grid.field for grid in grids)  # compilers know no max by a key
+    return next(grid for grid in grids if grid.field == widest)
 
 
 def conv_depth(layers: Sequence[Layer]) -> int:
