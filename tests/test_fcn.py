@@ -5,6 +5,9 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 import fcnseg
 from fcnseg.backbones import backbone_class
@@ -12,7 +15,9 @@ from fcnseg.backbones.squeezenet import SqueezeNet
 from fcnseg.backbones.vgg16 import VGG16
 from fcnseg.fcn import FCN, best_classes, fuse
 from fcnseg.geometry import Grid
+from fcnseg.losses import PixelCrossEntropy
 from fcnseg.shapes import Features
+from fcnseg.upsampling import kept_spread
 from fcnseg.weights.normalization import Normalization
 
 PLAIN = Normalization("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -348,3 +353,39 @@ def test_the_last_of_many_classes_may_be_the_best(classes):
 def test_where_a_logit_is_no_number_its_class_is_the_best():
     logits = torch.tensor([1.0, float("nan"), 3.0]).view(1, 3, 1, 1).expand(1, 3, 9, 40)
     assert best_classes(logits).unique().tolist() == [1]
+
+
+# ---- on a GPU
+
+
+class Everything(nn.Module):
+    """What a training and a prediction compute."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images, targets):
+        scores = self.net.scores(images)
+        loss = PixelCrossEntropy()(scores, self.net.upsample, targets)
+        return loss.total / loss.weight, self.net(images), self.net.predict(scores, targets.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "vgg16"])
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:Accessing the data pointer of FakeTensor")
+def test_a_gpu_needs_nothing_that_lies_elsewhere(narrow, name, train):
+    # No GPU takes part: fake tensors know where they would lie, and refuse to meet others that lie elsewhere.
+    backbone = narrow("vgg16")() if name == "vgg16" else backbone_class(name)()
+    everything = Everything(FCN(backbone, 5, 8)).train(train)
+    named = [*everything.named_parameters(), *everything.named_buffers()]
+    kept_spread.cache_clear()
+    try:
+        with FakeTensorMode(), torch.no_grad():
+            there = {key: torch.empty(each.shape, dtype=each.dtype, device="cuda") for key, each in named}
+            images = torch.empty(2, 3, 64, 67, dtype=torch.uint8, device="cuda")
+            loss, logits, classes = functional_call(everything, there, (images, images[:, 0]))
+    finally:
+        kept_spread.cache_clear()
+    assert {each.device.type for each in (loss, logits, classes)} == {"cuda"}
+    assert (logits.shape, classes.shape) == ((2, 5, 64, 67), (2, 64, 67))
