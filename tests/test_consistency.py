@@ -61,6 +61,7 @@ REFUSED = {
     "one unknown logger of several": (["logger.name=[wandb,mlflow]"], r"logger\.name must be .*, not 'mlflow'"),
     "an unknown artifact": (["logger.artifact=all"], r"logger\.artifact must be one of last, best, None, not 'all'"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
+    "a range of no numbers": (["data.scale=[nan,1]"], r"data\.scale must be a range"),
     "another recipe's rate": (
         ["optimizer=sgd"],
         r"recipe=modern gives no learning rate .* optimizer=sgd: set optimizer\.lr",

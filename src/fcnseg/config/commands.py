@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import MISSING, OmegaConf
 
@@ -173,7 +173,7 @@ def resolved(config: Any, schema: type[Root]) -> Root:
 
     Raises:
         ValueError: a value that must be given is not, a key was added that nothing reads (Hydra lets ``+`` do that), or
-            the configuration is another command's.
+            the configuration is another command's, or a recipe gives something else for a list of numbers.
     """
     kind = OmegaConf.get_type(config)
     if kind is not None and not issubclass(kind, schema):
@@ -184,6 +184,8 @@ def resolved(config: Any, schema: type[Root]) -> Root:
         raise ValueError(f"there is no key {key}" + (f"; did you mean {known}?" if known else ""))
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ValueError(f"{missing[0]} must be set")
+    if wrong := sorted(_no_numbers(config)):
+        raise ValueError(f"{wrong[0]} must be a list of numbers, such as [0.7,1.5]")
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, schema)
     return settings
@@ -202,6 +204,18 @@ def _nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, set[str]]]
 
 def _added(config: Any) -> list[str]:
     return [f"{prefix}{key}" for prefix, node, known in _nodes(config) for key in node if key not in known]
+
+
+def _no_numbers(config: Any) -> list[str]:
+    """Finds what a reference gives for a list of numbers, where OmegaConf converts single values alone."""
+    return [
+        f"{prefix}{each.name}={value}"
+        for prefix, node, _ in _nodes(config)
+        for each in fields(cast(Any, OmegaConf.get_type(node)))
+        if each.type == list[float] | None and OmegaConf.is_interpolation(node, each.name)
+        if (value := node[each.name]) is not None
+        if not OmegaConf.is_list(value) or not all(type(number) in (int, float) for number in value)
+    ]
 
 
 def _known(config: Any) -> list[str]:
