@@ -47,7 +47,7 @@ REFUSED = {
         r"the ImageNet weights of caffenet are Caffe's, .* or set it to caffe",
     ),
     "an unknown accelerator": (["trainer.accelerator=tpu"], r"trainer\.accelerator must be one of auto, cpu, gpu"),
-    "an unknown augmentation": (["data.augment=mosaic"], r"data\.augment must be one of None, paper, not 'mosaic'"),
+    "an unknown augmentation": (["data.augment=mosaic"], r"data\.augment must be one of null, paper, not 'mosaic'"),
     "an unknown batching": (["data.batching=mosaic"], r"data\.batching must be one of crop, whole, groups, pad"),
     "an unknown way with leaks": (["data.overlap=ignore"], r"data\.overlap must be one of error, remove, allow, not"),
     "an unknown comparison": (["data.overlap_by=looks"], r"data\.overlap_by must be one of ids, contents, not 'looks'"),
@@ -59,7 +59,7 @@ REFUSED = {
     "an unknown precision": (["trainer.precision=8"], r"trainer\.precision must be one of auto, 32-true"),
     "an unknown logger": (["logger.name=mlflow"], r"logger\.name must be one of csv, wandb, tensorboard, not 'mlflow'"),
     "one unknown logger of several": (["logger.name=[wandb,mlflow]"], r"logger\.name must be .*, not 'mlflow'"),
-    "an unknown artifact": (["logger.artifact=all"], r"logger\.artifact must be one of last, best, None, not 'all'"),
+    "an unknown artifact": (["logger.artifact=all"], r"logger\.artifact must be one of last, best, null, not 'all'"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
     "a range of no numbers": (["data.scale=[nan,1]"], r"data\.scale must be a range"),
     "another recipe's rate": (

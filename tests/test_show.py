@@ -117,7 +117,7 @@ def test_a_damaged_image_is_one_line(tmp_path, capsys):
             "split=test",
             "error: split must be train or val, not 'test': data.train_split and data.val_split choose lists",
         ),
-        ("data.crop=0", "error: data.crop must be positive, not [0]"),
+        ("data.crop=0", "error: data.crop must be positive, not 0"),
     ],
 )
 def test_wrong_keys_are_one_line(tmp_path, capsys, argument, message):

@@ -1,5 +1,6 @@
 """Opened images: looked up inside the package alone, by the keys that the data set knows."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -69,7 +70,7 @@ def test_keys_that_a_data_set_can_do_without_are_refused_only_where_they_mean_no
     assert len(open_source(replace(data, **{key: value}), "train")) == 3
 
 
-def test_images_are_kept_decoded_where_they_come_from_files(tmp_path):
+def test_images_are_kept_decoded_where_they_come_from_files_and_can_be_kept(tmp_path, monkeypatch):
     data = composed("data=voc2012", f"data.root={write_devkit(tmp_path)}", f"data.decoded={tmp_path}/kept").data
     source = open_source(data, "train")
     expected = source.read_image(1)
@@ -77,6 +78,15 @@ def test_images_are_kept_decoded_where_they_come_from_files(tmp_path):
     for _ in range(2):
         np.testing.assert_array_equal(source.read_image(1), expected)
     assert len(list((tmp_path / "kept").iterdir())) == 1
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(
+            ValueError, match=rf"data\.decoded={tmp_path}/{place}: {tmp_path}/file is no folder; name a"
+        ):
+            keep_decoded(source, replace(data, decoded=f"{tmp_path}/{place}"))
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(ValueError, match=rf"data\.decoded={tmp_path}/new/one: {tmp_path} cannot be written to; name a"):
+        keep_decoded(source, replace(data, decoded=f"{tmp_path}/new/one"))
     with pytest.raises(ValueError, match=r"data\.decoded=/x has no meaning for data=shapes: leave it out"):
         keep_decoded(open_source(shapes(), "val"), replace(data, name="shapes", decoded="/x"))
 

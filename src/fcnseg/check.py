@@ -135,7 +135,10 @@ def show(found: "Inspection", folder: "Path") -> None:
             console.print(f"[yellow]remark[/] ({kind}): and {len(alike) - MOST_REMARKS:,} more, see check.json")
     for kind, line in wrong_lines(found.faults):
         console.print(f"[bold red]wrong[/] ({kind}): {escape(one_line(line))}")
-    verdict = f"[bold red]{len(found.faults):,} faults[/]" if found.faults else "[bold green]nothing is wrong[/]"
+    number = len(found.faults)
+    verdict = (
+        f"[bold red]{number:,} fault{'s' * (number != 1)}[/]" if found.faults else "[bold green]nothing is wrong[/]"
+    )
     console.print(f"{verdict}; written to {escape(str(folder))}: check.json, check.png")
 
 
@@ -152,7 +155,7 @@ def wrong_lines(faults: "Sequence[Fault]") -> "Iterator[tuple[str, str]]":
         if len(names) <= MOST_MISSING:
             yield fault.kind, fault.said
         elif fault.path.name == names[0]:
-            remedy = "restore them, or take their ids out of the list; check.json names all"
+            remedy = "restore them, take their ids out of the list, or set data.partial=true; check.json names all"
             yield fault.kind, f"{len(names):,} files are missing in {fault.path.parent}: {listed(names, 3)}: {remedy}"
 
 

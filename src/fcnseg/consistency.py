@@ -74,7 +74,8 @@ def _check_choices(config: TrainConfig) -> None:
         ("loss.reduction", config.loss.reduction, REDUCTIONS),
     ):
         if value not in choices:
-            raise ValueError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
+            known = ", ".join("null" if each is None else str(each) for each in choices)
+            raise ValueError(f"{key} must be one of {known}, not {value!r}")
 
 
 def _check_numbers(config: TrainConfig) -> None:

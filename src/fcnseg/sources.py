@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import fields
@@ -34,11 +35,16 @@ def keep_decoded(source: Source, data: DataConfig) -> None:
     """Has a source keep its images decoded in data.decoded.
 
     Raises:
-        ValueError: its images come from no files.
+        ValueError: its images come from no files, or nothing can be written there.
     """
+    folder = Path(str(data.decoded))
     if not isinstance(source, ImageFiles):
         raise ValueError(f"data.decoded={data.decoded} has no meaning for data={data.name}: leave it out")
-    source.decoded = Decoded(Path(str(data.decoded)))
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        said = "cannot be written to" if there.is_dir() else "is no folder"
+        raise ValueError(f"data.decoded={data.decoded}: {there} {said}; name a folder that takes decoded images")
+    source.decoded = Decoded(folder)
 
 
 def survey_source(data: DataConfig, part: str, report: Report) -> Source | None:

@@ -85,6 +85,7 @@ def test_a_photograph_with_alpha_is_a_fault_and_a_grey_one_is_none(devkit):
     (fault,) = inspect(devkit, "train").faults
     assert (fault.kind, fault.path) == ("channels", first.image)
     assert "has mode RGBA and becomes RGB" in fault.said
+    assert fault.said.endswith("save it as RGB, or keep all bands of your own images by data.channels=4")
 
 
 def test_a_source_without_files_is_read_too():

@@ -79,6 +79,7 @@ class Decoded:
         except (OSError, ValueError) as error:
             self.full = True
             Console(stderr=True, soft_wrap=True, highlight=False).print(
-                f"data.decoded={self.folder} takes no more images ({error}): what is not in it is decoded each time",
+                f"data.decoded={self.folder} takes no more images ({error}): what is not in it is decoded each time, "
+                "unless you make room there or name another folder",
                 markup=False,
             )

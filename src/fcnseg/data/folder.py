@@ -97,4 +97,5 @@ def _pairs(homes: Homes, root: Path, key: str, split: str, report: Report) -> li
 def _choices(homes: Homes, root: str | Path) -> str:
     folders = sorted(path.name for path in homes.images.iterdir() if path.is_dir())
     lists = sorted(path.name for path in Path(root).glob("*.txt"))
-    return f"choose among {', '.join([ALL, *folders, *lists])} for data.train_split and data.val_split"
+    found = ", ".join([ALL, *folders, *lists])
+    return f"choose among {found} for data.train_split and data.val_split, or a fraction such as 0.2 for the latter"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageMode
 
 from fcnseg.data.dataset import ImageFiles, Pair, Source
 from fcnseg.data.decoding import CONVERTED, Labels, Pixels
@@ -260,7 +260,9 @@ def _odd_modes(pair: Pair, channels: int) -> Iterator[Fault]:
     image, mask = _mode(pair.image), _mode(pair.mask)
     if channels in CONVERTED and image is not None and image not in PLAIN_MODES:
         said = f"the image {pair.image} has mode {image} and becomes {CONVERTED[channels]} whenever it is read"
-        yield Fault("channels", pair.image, f"{said}: look at it, and save it as {CONVERTED[channels]}")
+        bands = len(ImageMode.getmode(image).bands)
+        kept = f", or keep all bands of your own images by data.channels={bands}" if bands not in CONVERTED else ""
+        yield Fault("channels", pair.image, f"{said}: look at it, and save it as {CONVERTED[channels]}{kept}")
     if mask is not None and mask not in PLAIN_MODES:
         said = f"the mask {pair.mask} has the unusual mode {mask}: it is read as it should be"
         yield Fault("bits", pair.mask, said, harmless=True)

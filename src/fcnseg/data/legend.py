@@ -93,7 +93,7 @@ class Legend:
         return (
             f"the mask {path} holds [{', '.join(found)}], first at row {row}, column {column}, which is neither a "
             f"class ({classes}) nor void ({void}): correct it, or take its id out of the split"
-            + (" (resizing and JPEG blur colours)" if self.colours else "")
+            + (" (a colour of no interest is data.void; resizing and JPEG blur colours)" if self.colours else "")
         )
 
     def _written(self, value: int) -> str:
@@ -125,7 +125,7 @@ def stated_legend(classes: Any, void: Any = None) -> tuple[tuple[str, ...], Lege
     if len(set(values.values())) < len(entries):
         raise ValueError(f"data.classes={classes} has a name or a value twice: each class needs one of its own")
     if len(kept) < 2:
-        raise ValueError(f"data.classes={classes} must be two classes or more besides void, background among them")
+        raise ValueError(f"data.classes={classes} must be two classes or more besides void")
     label = VOID if len(kept) <= SMALL else -1
     return tuple(kept), Legend(tuple(kept.values()), label, void_value, colours)
 

@@ -134,7 +134,7 @@ def transforms(
     """
     for key, values in (("image_side", [image_side]), ("crop", [crop]), ("scale", scale or [])):
         if any(value is not None and value <= 0 for value in values):
-            raise ValueError(f"data.{key} must be positive, not {values}")
+            raise ValueError(f"data.{key} must be positive, not {values if key == 'scale' else values[0]}")
     chosen: list[Step] = []
     nearest = {"mask_interpolation": cv2.INTER_NEAREST_EXACT}
     fill = FILL if channels == 3 else GREY
