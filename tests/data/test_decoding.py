@@ -116,12 +116,14 @@ def test_an_array_has_any_number_of_channels(tmp_path, channels):
 )
 def test_other_channels_are_refused_with_the_key(tmp_path, ending, found, wanted):
     path = saved(tmp_path / f"a.{ending}", FIVE[..., :found])
-    with pytest.raises(ValueError, match=rf"{path} has {found} channels instead of {wanted}: set backbone\.in_chan"):
+    with pytest.raises(
+        ValueError, match=rf"{path} has {found} channels instead of the {wanted} asked for: set backbone\.in_chan"
+    ):
         decoded_image(path, wanted)
 
 
 def test_pages_that_are_too_many_for_rgb_are_not_dropped(tmp_path):
-    with pytest.raises(ValueError, match=r"has 5 channels instead of 3: set backbone\.in_channels"):
+    with pytest.raises(ValueError, match=r"has 5 channels instead of the 3 asked for: set backbone\.in_channels"):
         decoded_image(pages(tmp_path / "a.tif", FIVE))
 
 

@@ -94,6 +94,14 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path, kind):
     assert "split" not in str(caught.value)
 
 
+def test_an_image_of_other_channels_is_told_how_many_the_net_reads(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 2), np.uint8))
+    with pytest.raises(
+        BrokenInputError, match="has 2 channels instead of the 3 that this net reads: save the image with"
+    ):
+        upright_image(tmp_path / "a.npy", 3)
+
+
 def test_a_large_photograph_is_read_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     assert upright_image(saved(tmp_path / "a.png"), 3).shape == (6, 9, 3)

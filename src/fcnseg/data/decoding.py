@@ -66,9 +66,9 @@ def decoded_image(path: Path, channels: int = 3) -> Pixels:
         )
     if pixels.shape[2] != channels:
         raise ValueError(
-            f"{path} has {pixels.shape[2]} channels instead of {channels}: set backbone.in_channels, or data.channels "
-            "where nothing is trained, or save the image with as many (more than Pillow reads go into a .npy of shape "
-            "[h, w, channels])"
+            f"{path} has {pixels.shape[2]} channels instead of the {channels} asked for: set backbone.in_channels, "
+            "or data.channels where nothing is trained, or save the image with as many (more than Pillow reads go into "
+            "a .npy of shape [h, w, channels])"
         )
     return pixels
 

@@ -16,7 +16,7 @@ from fcnseg.data.transforms import Augmentation, transforms
 
 OF_DATA_SETS = {
     ", or take its id out of the split": "",
-    " of backbone.in_channels: set that key, or": " that this net reads:",
+    " asked for: set backbone.in_channels, or data.channels where nothing is trained, or": " that this net reads:",
 }
 """What decoding advises where files stand in lists and nets are yet to be built, and what is said of it here."""
 
