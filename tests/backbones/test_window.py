@@ -7,10 +7,11 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional
 
 from fcnseg.backbones import backbone_class
 from fcnseg.backbones.convolution import Convolution
-from fcnseg.backbones.window import Borders
+from fcnseg.backbones.window import Borders, pooled
 from fcnseg.fcn import FCN
 
 PADDED = ("vgg16", "vgg19", "vgg16_bn", "caffenet", "alexnet")
@@ -206,6 +207,35 @@ def test_the_window_of_vgg16_on_the_papers_image():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match=r"backbone\.padding_mode must be one of window, plain, not 'valid'"):
         backbone_class("squeezenet")(padding_mode="valid")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2), (7, 10), (8, 9), (38, 45)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2)])
+def test_pooling_is_torchs_with_gradients_too(size, dtype, kernel, stride):
+    a = torch.randint(-3, 4, (2, 5, *size), generator=torch.Generator().manual_seed(0)).to(dtype)
+    a[0, 0, 0, 0] = float("nan")
+    if min(size) < kernel:
+        with pytest.raises(RuntimeError, match="too small"):
+            pooled(a, kernel, stride)
+        return
+    for each in (a, a.to(memory_format=torch.channels_last)):
+        found = pooled(each, kernel, stride)
+        assert found.dtype == dtype
+        assert torch.equal(found.nan_to_num(99), functional.max_pool2d(each, kernel, stride).nan_to_num(99))
+    ours, theirs = (a.nan_to_num().clone().requires_grad_() for _ in range(2))
+    pooled(ours, kernel, stride).sum().backward()
+    functional.max_pool2d(theirs, kernel, stride).sum().backward()
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_pooling_without_gradients_takes_the_larger_of_two(monkeypatch):
+    a = torch.rand(1, 2, 6, 8)
+    expected = functional.max_pool2d(a, 2, 2)
+    monkeypatch.setattr(functional, "max_pool2d", None)
+    assert torch.equal(pooled(a, 2, 2), expected)
+    with pytest.raises(TypeError), torch.enable_grad():
+        pooled(a.requires_grad_(), 2, 2)
 
 
 ONE_GRAPH = """
