@@ -87,6 +87,7 @@ def test_images_are_kept_decoded_where_they_come_from_files_and_can_be_kept(tmp_
     monkeypatch.setattr(os, "access", lambda place, mode: False)
     with pytest.raises(ValueError, match=rf"data\.decoded={tmp_path}/new/one: {tmp_path} cannot be written to; name a"):
         keep_decoded(source, replace(data, decoded=f"{tmp_path}/new/one"))
+    keep_decoded(source, data)  # a folder that others have filled is read
     with pytest.raises(ValueError, match=r"data\.decoded=/x has no meaning for data=shapes: leave it out"):
         keep_decoded(open_source(shapes(), "val"), replace(data, name="shapes", decoded="/x"))
 

@@ -35,13 +35,14 @@ def keep_decoded(source: Source, data: DataConfig) -> None:
     """Has a source keep its images decoded in data.decoded.
 
     Raises:
-        ValueError: its images come from no files, or nothing can be written there.
+        ValueError: its images come from no files, or there is no such folder and none can be made.
     """
     folder = Path(str(data.decoded))
     if not isinstance(source, ImageFiles):
         raise ValueError(f"data.decoded={data.decoded} has no meaning for data={data.name}: leave it out")
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    made_by_others = there == folder.absolute()  # is read, though perhaps nothing can be added
+    if not there.is_dir() or not (made_by_others or os.access(there, os.W_OK | os.X_OK)):
         said = "cannot be written to" if there.is_dir() else "is no folder"
         raise ValueError(f"data.decoded={data.decoded}: {there} {said}; name a folder that takes decoded images")
     source.decoded = Decoded(folder)
