@@ -62,6 +62,7 @@ REFUSED = {
     "an unknown artifact": (["logger.artifact=all"], r"logger\.artifact must be one of last, best, null, not 'all'"),
     "half a range": (["data.scale=[1]"], r"data\.scale must be a range"),
     "a range of no numbers": (["data.scale=[nan,1]"], r"data\.scale must be a range"),
+    "a range without an end": (["data.scale=[1,inf]"], r"data\.scale must be a range"),
     "another recipe's rate": (
         ["optimizer=sgd"],
         r"recipe=modern gives no learning rate .* optimizer=sgd: set optimizer\.lr",

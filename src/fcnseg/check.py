@@ -155,7 +155,10 @@ def wrong_lines(faults: "Sequence[Fault]") -> "Iterator[tuple[str, str]]":
         if len(names) <= MOST_MISSING:
             yield fault.kind, fault.said
         elif fault.path.name == names[0]:
-            remedy = "restore them, take their ids out of the list, or set data.partial=true; check.json names all"
+            remedy = (
+                "restore them, or take their ids out of the list (for VOC and SBD data.partial=true takes what is "
+                "there); check.json names all"
+            )
             yield fault.kind, f"{len(names):,} files are missing in {fault.path.parent}: {listed(names, 3)}: {remedy}"
 
 

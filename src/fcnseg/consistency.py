@@ -103,7 +103,7 @@ def _check_numbers(config: TrainConfig) -> None:
             raise ValueError(f"{key} must be at least {least}, not {value}")
     if optimizer.momentum >= 1:
         raise ValueError(f"optimizer.momentum must be below 1, not {optimizer.momentum}")
-    if data.scale is not None and (len(data.scale) != 2 or not data.scale[0] <= data.scale[1]):
+    if data.scale is not None and (len(data.scale) != 2 or not data.scale[0] <= data.scale[1] < math.inf):
         raise ValueError(f"data.scale must be a range such as [0.7,1.5], not {data.scale}")
     transforms(image_side=data.image_side, scale=scale_range(data), crop=data.crop)
     schedule_factor(optimizer.schedule, trainer.max_steps, optimizer.warmup)

@@ -103,7 +103,7 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object], shared: bool 
     Raises:
         ValueError: the disk is full, or refuses otherwise; nothing is left of the new file.
     """
-    unfinished = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}.unfinished")
+    unfinished = path.with_name(f".{path.name}{f'.{uuid4().hex}' if shared else ''}.unfinished")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

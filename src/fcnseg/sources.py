@@ -40,7 +40,10 @@ def keep_decoded(source: Source, data: DataConfig) -> None:
     folder = Path(str(data.decoded))
     if not isinstance(source, ImageFiles):
         raise ValueError(f"data.decoded={data.decoded} has no meaning for data={data.name}: leave it out")
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise ValueError(f"data.decoded={data.decoded} cannot be looked at ({error}): name another folder") from error
     made_by_others = there == folder.absolute()  # is read, though perhaps nothing can be added
     if not there.is_dir() or not (made_by_others or os.access(there, os.W_OK | os.X_OK)):
         said = "cannot be written to" if there.is_dir() else "is no folder"

@@ -75,7 +75,14 @@ def half(content):
     return content[: len(content) // 2]
 
 
-@pytest.mark.parametrize("damage", [half, lambda _: b"", lambda _: b"no array", lambda content: content[:100]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(half, lambda _: b"", lambda _: b"no array", lambda content: content[:100], lambda _: b"PK\x03\x04" * 9),
+        lambda content: content.replace(b"{", b"\0", 1),
+        lambda content: content.replace(b"(30, ", b"(3" + b"0" * 3, 1),
+    ],
+)
 def test_a_damaged_array_is_made_again(photo, kept, reads, damage):
     kept.image(photo, 3)
     (file,) = kept.folder.iterdir()
@@ -100,12 +107,33 @@ def test_the_folder_may_go_at_any_time(photo, kept):
         shutil.rmtree(kept.folder)
 
 
-def test_many_at_once_keep_one_whole_array(photo, kept):
+def test_many_at_once_keep_one_whole_array(photo, kept, capsys):
     expected = decoded_image(photo)
+    many = [Decoded(kept.folder, reserve=0) for _ in range(40)]  # of one process, as those of two machines may seem
     with ThreadPoolExecutor(8) as pool:
-        for image in pool.map(lambda _: Decoded(kept.folder, reserve=0).image(photo, 3), range(40)):
+        for image in pool.map(lambda each: each.image(photo, 3), many):
             np.testing.assert_array_equal(image, expected)
     assert len(list(kept.folder.iterdir())) == 1
+    assert not any(each.full for each in many)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_goes_while_an_image_is_written_is_made_again(photo, kept, monkeypatch, capsys):
+    write = decoded.write_durably
+
+    def swept(place, *rest, **options):
+        shutil.rmtree(place.parent)
+        monkeypatch.setattr(decoded, "write_durably", write)
+        try:
+            (place.parent / "below").rename(place)
+        except OSError as error:
+            raise ValueError("cannot be written") from error
+
+    monkeypatch.setattr(decoded, "write_durably", swept)
+    for _ in range(2):
+        np.testing.assert_array_equal(kept.image(photo, 3), decoded_image(photo))
+    assert len(list(kept.folder.iterdir())) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_wrong_with_an_image_is_said_as_ever(photo, kept):

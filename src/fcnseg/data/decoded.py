@@ -47,7 +47,7 @@ class Decoded:
             place = self.place(path, channels)
         except OSError:  # decoding says what is wrong
             return decoded_image(path, channels)
-        with suppress(OSError, ValueError, EOFError):  # not there, or cut short by a disk that is no longer sound
+        with suppress(Exception):  # not there, or damaged, which numpy tells by errors of many kinds
             return self._kept(place, channels)
         pixels = decoded_image(path, channels)
         if not self.full:
@@ -65,10 +65,11 @@ class Decoded:
         return self.folder / f"{hashlib.sha256(known.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.npy"
 
     def _kept(self, place: Path, channels: int) -> Pixels:
-        pixels = np.load(place)
+        with place.open("rb") as file:
+            pixels = np.lib.format.read_array(file, allow_pickle=False)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != channels:
             raise ValueError(f"{place} holds something else")
-        return pixels  # type: ignore[no-any-return]
+        return pixels
 
     def _keep(self, place: Path, pixels: Pixels) -> None:
         try:
@@ -77,9 +78,11 @@ class Decoded:
                 raise OSError(f"{self.reserve / 2**30:.3g} GiB of the disk stay free for checkpoints")
             write_durably(place, partial(np.save, arr=pixels), shared=True)
         except (OSError, ValueError) as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # the folder has just been removed
+                return
             self.full = True
             Console(stderr=True, soft_wrap=True, highlight=False).print(
-                f"data.decoded={self.folder} takes no more images ({error}): what is not in it is decoded each time, "
-                "unless you make room there or name another folder",
+                f"data.decoded={self.folder} takes no more images ({error}): what is not in it is decoded each time; "
+                "make room there, or name another folder, before the next run",
                 markup=False,
             )
