@@ -38,9 +38,15 @@ def test_results_are_no_change_of_the_source(source):
     results = source.parent.parent / "experiments" / "results"
     results.mkdir(parents=True)
     (results / "infer.jsonl").write_text("{}")
-    assert code_version()["dirty"] is False
     (results.parent / "table.yaml").write_text("")
+    git(source.parent.parent, "add", ".")
+    git(source.parent.parent, "commit", "--quiet", "--no-verify", "-m", "results")
+    (results / "infer.jsonl").write_text("{}{}")
+    (results / "train.jsonl").write_text("{}")
+    assert (code_version()["dirty"], code_changes()) == (False, None)
+    (results.parent / "table.yaml").write_text("1")
     assert code_version()["dirty"] is True
+    assert "infer.jsonl" not in code_changes()
 
 
 def test_source_that_a_repository_does_not_track_is_not_its_commit(tmp_path, monkeypatch):

@@ -81,11 +81,13 @@ def test_images_are_kept_decoded_where_they_come_from_files_and_can_be_kept(tmp_
     (tmp_path / "file").touch()
     for place in ("file", "file/below"):
         with pytest.raises(
-            ValueError, match=rf"data\.decoded={tmp_path}/{place}: {tmp_path}/file is no folder; name a"
+            ValueError, match=rf"data\.decoded={tmp_path}/{place}: {tmp_path}/file is no folder; name one"
         ):
             keep_decoded(source, replace(data, decoded=f"{tmp_path}/{place}"))
     monkeypatch.setattr(os, "access", lambda place, mode: False)
-    with pytest.raises(ValueError, match=rf"data\.decoded={tmp_path}/new/one: {tmp_path} cannot be written to; name a"):
+    with pytest.raises(
+        ValueError, match=rf"data\.decoded={tmp_path}/new/one: {tmp_path} cannot be written to; name another"
+    ):
         keep_decoded(source, replace(data, decoded=f"{tmp_path}/new/one"))
     keep_decoded(source, data)  # a folder that others have filled is read
     with pytest.raises(ValueError, match=r"data\.decoded=/x has no meaning for data=shapes: leave it out"):

@@ -59,6 +59,11 @@ def check_checksum(checksum: str | None) -> None:
     raise ValueError(f"{checksum!r} is no checksum: write {' or '.join(f'{name}:...' for name in ALGORITHMS)}")
 
 
+def nearest(folder: Path) -> Path:
+    """Returns a folder, or of the paths above one that does not exist yet the first that does."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
 def require_space(folder: Path, needed: int) -> None:
     """Checks that a disk has room.
 
@@ -69,8 +74,7 @@ def require_space(folder: Path, needed: int) -> None:
     Raises:
         ValueError: says how much is free and how much is needed.
     """
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest(folder)).free
     if free < needed:
         raise ValueError(
             f"{folder} has {free / 1e9:,.2f} GB free, and {needed / 1e9:,.2f} GB are needed: make room, or choose a "

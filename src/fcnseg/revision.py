@@ -36,7 +36,7 @@ def code_changes(largest: int = LARGEST_DIFF) -> str | None:
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None
     root = _git(here.parent, "rev-parse", "--show-toplevel")
-    said = _git(Path(root or here.parent), "diff", "HEAD", "--no-color", "--no-ext-diff")
+    said = _git(Path(root or here.parent), "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *SOURCE)
     if not said:
         return None
     text = masked(said, os.environ)

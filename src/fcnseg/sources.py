@@ -14,6 +14,7 @@ from fcnseg.config import DataConfig
 from fcnseg.data.dataset import ImageFiles, Source
 from fcnseg.data.decoded import Decoded
 from fcnseg.data.faults import Fault, Report
+from fcnseg.disk import nearest
 
 
 def open_source(data: DataConfig, part: str) -> Source:
@@ -41,13 +42,14 @@ def keep_decoded(source: Source, data: DataConfig) -> None:
     if not isinstance(source, ImageFiles):
         raise ValueError(f"data.decoded={data.decoded} has no meaning for data={data.name}: leave it out")
     try:
-        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        there = nearest(folder)
     except OSError as error:
         raise ValueError(f"data.decoded={data.decoded} cannot be looked at ({error}): name another folder") from error
-    made_by_others = there == folder.absolute()  # is read, though perhaps nothing can be added
-    if not there.is_dir() or not (made_by_others or os.access(there, os.W_OK | os.X_OK)):
-        said = "cannot be written to" if there.is_dir() else "is no folder"
-        raise ValueError(f"data.decoded={data.decoded}: {there} {said}; name a folder that takes decoded images")
+    if not there.is_dir():
+        raise ValueError(f"data.decoded={data.decoded}: {there} is no folder; name one that takes decoded images")
+    # A folder that exists may be read-only: others have filled it.
+    if there != folder.absolute() and not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"data.decoded={data.decoded}: {there} cannot be written to; name another folder")
     source.decoded = Decoded(folder)
 
 

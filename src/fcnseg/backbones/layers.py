@@ -217,8 +217,7 @@ def up_to(layers: tuple[Layer, ...], stride: int) -> tuple[Layer, ...]:
 def _widest(grids: Sequence[Grid]) -> Grid:
     if len({(grid.stride, grid.offset) for grid in grids}) > 1:
         raise ValueError(f"paths that are joined end on different cells: {grids}")
-    widest = max(grid.field for grid in grids)  # compilers know no max by a key
-    return next(grid for grid in grids if grid.field == widest)
+    return Grid(grids[0].stride, grids[0].offset, max(grid.field for grid in grids))
 
 
 def conv_depth(layers: Sequence[Layer]) -> int:

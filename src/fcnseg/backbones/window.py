@@ -47,8 +47,8 @@ class Field:
 def pooled(a: Tensor, kernel: int, stride: int) -> Tensor:
     """Pools [n, c, h, w] as functional.max_pool2d does.
 
-    On a processor the larger of every two rows, and of every two columns of these, takes a sixth of its time where rows
-    lie one behind the other. With gradients it would share that of equal values between them.
+    On a processor, in torch's default layout, the larger of every two rows, and then of every two columns, is there
+    sooner. It is left to max_pool2d where gradients are asked for, since that of equal values would be shared by them.
     """
     plain = kernel == stride == 2 and a.device.type == "cpu" and a.is_contiguous() and min(a.shape[2:]) > 1
     if not plain or (torch.is_grad_enabled() and a.requires_grad) or torch.compiler.is_compiling():

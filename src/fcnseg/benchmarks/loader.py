@@ -1,8 +1,7 @@
 """Images and masks to a batch of random crops: what one loader process does, its parts, and the usual way to do it."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,7 +59,8 @@ def measure(
             )
         del indices[len(indices) - len(indices) % batch :]
         settle()
-        with torch.inference_mode(), one_thread():
+        torch.set_num_threads(1)  # as torch does in a loader process
+        with torch.inference_mode():
             compared = ways(source, kept_in(Path(folder) / "decoded", source), indices, crop, batch)
             times = interleaved(controlled(compared), repeat)
     per_image = Times({label: [each / len(indices) for each in spent] for label, spent in times.rounds.items()})
@@ -71,17 +71,6 @@ def measure(
         "notes": ["ms an image in one process, files in the page cache; data.workers load as many at a time"],
         "seconds": per_image.rounds,
     }
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Has torch compute in one thread, as it does in a loader process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def kept_in(folder: Path, source: ImageFiles) -> ImageFiles:

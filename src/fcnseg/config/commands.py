@@ -207,7 +207,7 @@ def _added(config: Any) -> list[str]:
 
 
 def _no_numbers(config: Any) -> list[str]:
-    """Finds what a reference gives for a list of numbers, where OmegaConf converts single values alone."""
+    """Finds interpolations that give something else for a list of numbers: of them OmegaConf checks scalars alone."""
     return [
         f"{prefix}{each.name}={value}"
         for prefix, node, _ in _nodes(config)

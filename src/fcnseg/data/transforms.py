@@ -132,9 +132,9 @@ def transforms(
     Raises:
         ValueError: a side or a factor that is not positive.
     """
-    for key, values in (("image_side", [image_side]), ("crop", [crop]), ("scale", scale or [])):
-        if any(value is not None and value <= 0 for value in values):
-            raise ValueError(f"data.{key} must be positive, not {values if key == 'scale' else values[0]}")
+    for key, value in (("image_side", image_side), ("crop", crop), ("scale", scale)):
+        if value is not None and np.min(value) <= 0:
+            raise ValueError(f"data.{key} must be positive, not {value}")
     chosen: list[Step] = []
     nearest = {"mask_interpolation": cv2.INTER_NEAREST_EXACT}
     fill = FILL if channels == 3 else GREY
